@@ -1,0 +1,11 @@
+//! What every route shares: the envelope, errors, reading requests, authentication, idempotency, rate limits.
+
+pub mod auth;
+pub mod body;
+pub mod envelope;
+pub mod error;
+pub mod idempotency;
+pub mod linger;
+pub mod page;
+pub mod query;
+pub mod rate_limit;

@@ -1,0 +1,132 @@
+//! Opening an attempt: the challenge for the chip and the token that may write the evidence.
+//!
+//! The write token is `HMAC(deployment key, attempt id, expiry)`: it is derived again whenever it is needed, so nothing
+//! secret is stored, and asking twice gives the same one.
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::response::Response;
+use proofmill_contract::limits::HANDOFF_LIFE;
+use proofmill_contract::{AttemptId, ErrorCode, Lane, SessionStatus};
+use proofmill_store::{Attempt, NewAttempt, OpenAttempt, Session};
+use rand::Rng;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::session_id;
+use crate::http::auth::{Authorised, SessionsWrite};
+use crate::http::body::JsonBytes;
+use crate::http::envelope;
+use crate::http::error::{Error, Result};
+use crate::http::idempotency::{self, Creation};
+use crate::state::{AppState, Ctx};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OpenRequest {}
+
+/// `POST /v1/verify/session/{id}/handoff`
+pub async fn open_public(State(ctx): State<Ctx>, Path(id): Path<String>, body: JsonBytes) -> Result<Response> {
+    body.parse::<OpenRequest>()?;
+    let id = session_id(&id)?;
+    let session = ctx.store.session(None, &id, ctx.clock.now()).await?.ok_or_else(Error::session_not_found)?;
+    open(&ctx, session).await
+}
+
+/// `POST /v1/sessions/{id}/attempts`
+pub async fn open_with_key(
+    State(ctx): State<Ctx>,
+    Authorised { caller, .. }: Authorised<SessionsWrite>,
+    Path(id): Path<String>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: JsonBytes,
+) -> Result<Response> {
+    body.parse::<OpenRequest>()?;
+    let id = session_id(&id)?;
+    let organisation = caller.organisation.clone();
+    let creation = Creation { caller, method, uri, headers, body: body.0 };
+    let shared = ctx.clone();
+    idempotency::once(&ctx, creation, async move {
+        let session = shared
+            .store
+            .session(Some(&organisation), &id, shared.clock.now())
+            .await?
+            .ok_or_else(Error::session_not_found)?;
+        open(&shared, session).await
+    })
+    .await
+}
+
+/// The token that may write an attempt's evidence, 64 hex digits.
+pub(crate) fn write_token(state: &AppState, attempt: &Attempt) -> Result<String> {
+    let expiry = attempt.handoff_expires_at.as_micros().to_be_bytes();
+    Ok(hex::encode(state.deployment.hmac("token.handoff", &[attempt.id.as_str().as_bytes(), &expiry])?))
+}
+
+/// Why nothing more can happen in a session that has ended.
+pub(crate) fn ended(status: SessionStatus) -> Error {
+    match status {
+        SessionStatus::Expired => Error::new(ErrorCode::SessionExpired, "the session has expired"),
+        other => Error::new(ErrorCode::SessionTerminal, format!("the session has ended: it is `{other}`")),
+    }
+}
+
+async fn open(ctx: &Ctx, session: Session) -> Result<Response> {
+    if session.status.is_terminal() {
+        return Err(ended(session.status));
+    }
+    let now = ctx.clock.now();
+    let id = AttemptId::generate(now, &mut rand::rng());
+    let mut challenge = [0; 8];
+    rand::rng().fill_bytes(&mut challenge);
+    let opened = ctx
+        .store
+        .open_attempt(
+            NewAttempt {
+                id,
+                session_id: session.id.clone(),
+                organisation_id: Some(session.organisation_id.clone()),
+                challenge,
+                handoff_expires_at: now.plus(HANDOFF_LIFE),
+                lane: Lane::Interactive,
+            },
+            now,
+        )
+        .await?;
+    let (status, attempt) = match opened {
+        OpenAttempt::Opened(attempt) => (StatusCode::CREATED, attempt),
+        OpenAttempt::Existing(attempt) => (StatusCode::OK, attempt),
+        OpenAttempt::InProgress => {
+            return Err(Error::new(
+                ErrorCode::SessionInProgress,
+                "the session's attempt was submitted and is being verified",
+            ));
+        }
+        OpenAttempt::Terminal(status) => return Err(ended(status)),
+        OpenAttempt::NotFound => return Err(Error::session_not_found()),
+    };
+    let organisation = ctx
+        .store
+        .organisation(&session.organisation_id)
+        .await?
+        .ok_or_else(|| Error::internal(&"a session names an organisation that does not exist"))?;
+    let chip_evidence = if session.chip_evidence_kept { "already_passed" } else { "required" };
+    Ok(envelope::data(
+        status,
+        &json!({
+            "v": 1,
+            "session_id": session.id,
+            "attempt_id": attempt.id,
+            "mobile_write_token": write_token(ctx, &attempt)?,
+            "expires_at": attempt.handoff_expires_at,
+            "active_authentication_challenge": hex::encode(attempt.challenge),
+            "contract_version": session.contract_version,
+            "share_fields": session.share_fields,
+            "redirect_url": session.redirect_url,
+            "organisation_name": organisation.name,
+            "chip_evidence": chip_evidence,
+        }),
+    ))
+}

@@ -1,0 +1,203 @@
+//! Sessions, for integrators.
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use proofmill_contract::limits::{MAX_SESSION_ENDPOINTS, MAX_URL_BYTES, SESSION_LIFE};
+use proofmill_contract::{
+    ApiError, ContractVersion, EndpointId, ErrorCode, SessionId, SessionStatus, ShareFields, ids,
+};
+use proofmill_store::{CancelResult, NewSession, SessionFilter};
+use serde::Deserialize;
+use serde_json::Value;
+use url::Url;
+
+use super::{destroy, session_id, views};
+use crate::http::auth::{Authorised, Caller, SessionsRead, SessionsWrite};
+use crate::http::body::JsonBytes;
+use crate::http::envelope;
+use crate::http::error::{Error, Result};
+use crate::http::idempotency::{self, Creation};
+use crate::http::page;
+use crate::http::query::Query;
+use crate::state::Ctx;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CreateRequest {
+    #[serde(default)]
+    share_fields: Option<Value>,
+    #[serde(default)]
+    redirect_url: Option<String>,
+    #[serde(default)]
+    webhook_endpoint_id: Option<Value>,
+    #[serde(default)]
+    contract_version: Option<u8>,
+}
+
+/// `POST /v1/sessions`
+pub async fn create(
+    State(ctx): State<Ctx>,
+    Authorised { caller, .. }: Authorised<SessionsWrite>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: JsonBytes,
+) -> Result<Response> {
+    let request: CreateRequest = body.parse()?;
+    let creation = Creation { caller: caller.clone(), method, uri, headers, body: body.0 };
+    let work = store_session(ctx.clone(), caller, request);
+    idempotency::once(&ctx, creation, work).await
+}
+
+/// `GET /v1/sessions/{id}`
+pub async fn get(
+    State(ctx): State<Ctx>,
+    Authorised { caller, .. }: Authorised<SessionsRead>,
+    Path(id): Path<String>,
+    mut query: Query,
+) -> Result<Response> {
+    let include_attempts = query.take_flag("include_attempts")?;
+    query.finish()?;
+    let id = session_id(&id)?;
+    let session = ctx
+        .store
+        .session(Some(&caller.organisation), &id, ctx.clock.now())
+        .await?
+        .ok_or_else(Error::session_not_found)?;
+    let value = if include_attempts {
+        let attempts = ctx.store.attempts_of(std::slice::from_ref(&session.id)).await?;
+        views::with_attempts(std::slice::from_ref(&session), attempts, &ctx.config).remove(0)
+    } else {
+        views::session(&session, &ctx.config)
+    };
+    Ok(envelope::data(StatusCode::OK, &value))
+}
+
+/// `GET /v1/sessions`
+pub async fn list(
+    State(ctx): State<Ctx>,
+    Authorised { caller, .. }: Authorised<SessionsRead>,
+    mut query: Query,
+) -> Result<Response> {
+    let include_attempts = query.take_flag("include_attempts")?;
+    let request = page::request(&mut query)?;
+    let limit = request.limit;
+    let filter = SessionFilter {
+        status: query.take::<SessionStatus>("status", "a session status")?,
+        created_from: query.take_time("created_from")?,
+        created_to: query.take_time("created_to")?,
+    };
+    query.finish()?;
+    let rows = ctx.store.list_sessions(&caller.organisation, filter, request, ctx.clock.now()).await?;
+    let items = if include_attempts {
+        let ids: Vec<SessionId> = rows.items.iter().map(|session| session.id.clone()).collect();
+        let attempts = ctx.store.attempts_of(&ids).await?;
+        views::with_attempts(&rows.items, attempts, &ctx.config)
+    } else {
+        rows.items.iter().map(|session| views::session(session, &ctx.config)).collect()
+    };
+    Ok(page::response(limit, &rows, items))
+}
+
+/// `POST /v1/sessions/{id}/cancel`
+pub async fn cancel(
+    State(ctx): State<Ctx>,
+    Authorised { caller, .. }: Authorised<SessionsWrite>,
+    Path(id): Path<String>,
+) -> Result<Response> {
+    let id = session_id(&id)?;
+    match ctx.store.cancel_session(Some(&caller.organisation), &id, ctx.clock.now()).await? {
+        CancelResult::NotFound => Err(Error::session_not_found()),
+        CancelResult::Cancelled { discarded } => {
+            destroy(&ctx, discarded).await;
+            Ok(StatusCode::NO_CONTENT.into_response())
+        }
+        CancelResult::AlreadyTerminal(_) => Ok(StatusCode::NO_CONTENT.into_response()),
+    }
+}
+
+async fn store_session(ctx: Ctx, caller: Caller, request: CreateRequest) -> Result<Response> {
+    let organisation = ctx
+        .store
+        .organisation(&caller.organisation)
+        .await?
+        .ok_or_else(|| Error::internal(&"an API key names an organisation that does not exist"))?;
+    let now = ctx.clock.now();
+    let contract_version = match request.contract_version {
+        None => organisation.default_contract_version,
+        Some(number) => ContractVersion::try_from(number)
+            .map_err(|_| ApiError::invalid_field("contract_version", "expected 1 or 2"))?,
+    };
+    let cancel_token = ids::cancel_token(&mut rand::rng());
+    let id = SessionId::generate(now, &mut rand::rng());
+    let session = ctx
+        .store
+        .create_session(
+            NewSession {
+                cancel_token_hash: super::verify::cancel_token_hash(&ctx, &id, &cancel_token)?,
+                id,
+                organisation_id: caller.organisation,
+                contract_version,
+                share_fields: ShareFields::from_request(request.share_fields.as_ref())?,
+                redirect_url: request.redirect_url.as_deref().map(redirect_url).transpose()?,
+                webhook_endpoint_ids: endpoint_ids(request.webhook_endpoint_id.as_ref())?,
+                expires_at: now.plus(SESSION_LIFE),
+            },
+            now,
+        )
+        .await?;
+    let mut value = views::session(&session, &ctx.config);
+    value["verification_url"] = views::verification_url(&ctx.config, &session.id, Some(&cancel_token)).into();
+    value["cancel_token"] = cancel_token.into();
+    Ok(envelope::data(StatusCode::CREATED, &value))
+}
+
+/// Begins with `https://`, at most 2048 bytes, a host, no user information.
+fn redirect_url(text: &str) -> Result<String> {
+    let reject = |why: &str| Error::new(ErrorCode::InvalidRedirectUrl, format!("field `redirect_url`: {why}"));
+    if text.len() > MAX_URL_BYTES {
+        return Err(reject("longer than 2048 bytes"));
+    }
+    if !text.starts_with("https://") {
+        return Err(reject("must begin with https://"));
+    }
+    let url = Url::parse(text).map_err(|_| reject("not an absolute URL"))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(reject("user name and password are not allowed"));
+    }
+    if !text.bytes().all(|c| c.is_ascii_graphic()) {
+        return Err(reject("holds characters that a URL cannot have"));
+    }
+    Ok(text.to_owned())
+}
+
+/// An id, or 1 to 25 ids, without repeats.
+fn endpoint_ids(value: Option<&Value>) -> Result<Option<Vec<EndpointId>>> {
+    let expected = || {
+        Error::from(ApiError::invalid_field(
+            "webhook_endpoint_id",
+            format!("expected a webhook endpoint id or an array of 1 to {MAX_SESSION_ENDPOINTS} of them"),
+        ))
+    };
+    let texts: Vec<&str> = match value {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::String(text)) => vec![text],
+        Some(Value::Array(items)) if (1..=MAX_SESSION_ENDPOINTS).contains(&items.len()) => {
+            items.iter().map(|item| item.as_str().ok_or_else(expected)).collect::<Result<_>>()?
+        }
+        Some(_) => return Err(expected()),
+    };
+    let mut ids = Vec::with_capacity(texts.len());
+    for text in texts {
+        // A text that cannot be an id names no endpoint of anybody's: the same answer as for a foreign one.
+        let id = EndpointId::parse(text).map_err(|error| {
+            Error::new(ErrorCode::WebhookEndpointUnavailable, format!("field `webhook_endpoint_id`: {error}"))
+        })?;
+        if ids.contains(&id) {
+            return Err(ApiError::invalid_field("webhook_endpoint_id", format!("`{id}` was given twice")).into());
+        }
+        ids.push(id);
+    }
+    Ok(Some(ids))
+}

@@ -1,0 +1,106 @@
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use http_body_util::BodyExt;
+use proofmill_api::{Ops, ops_router, serve};
+use proofmill_queue::Queue;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tower::ServiceExt;
+
+use crate::support::World;
+
+fn ops(world: &World) -> Ops {
+    Ops::new(world.state.metrics.clone(), world.state.shutdown.clone())
+        .with_storage(world.state.store.clone(), world.state.vault.clone(), world.state.clock.clone())
+        .with_queue(Queue::in_process(10))
+}
+
+async fn ask(ops: Ops, path: &str) -> (StatusCode, String) {
+    let request = Request::builder().uri(path).body(Body::empty()).unwrap();
+    let response = ops_router(ops).oneshot(request).await.unwrap();
+    let status = response.status();
+    (status, String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap())
+}
+
+#[tokio::test]
+async fn readiness_names_the_failing_part() {
+    let world = World::new().await;
+    let (status, body) = ask(ops(&world), "/readyz").await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    let vault = world.folder().join("vault");
+    std::fs::remove_dir_all(&vault).unwrap();
+    std::fs::write(&vault, "in the way").unwrap();
+    let (status, body) = ask(ops(&world), "/readyz").await;
+    let body: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((status, &body["failing"]), (StatusCode::SERVICE_UNAVAILABLE, &serde_json::json!(["vault"])));
+    assert_eq!(body["parts"]["store"], "ok");
+    let (status, _) = ask(ops(&world), "/livez").await;
+    assert_eq!(status, StatusCode::OK, "a process whose vault is down is still alive");
+}
+
+#[tokio::test]
+async fn a_draining_process_is_not_ready() {
+    let world = World::new().await;
+    world.state.shutdown.cancel();
+    let (status, body) = ask(ops(&world), "/readyz").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(body.contains("\"draining\":true"));
+}
+
+#[tokio::test]
+async fn metrics_name_routes_by_template_and_never_by_id() {
+    let world = World::new().await;
+    let tenant = world.tenant().await;
+    let (session, _) = world.submitted(&tenant).await;
+    world.get("", &format!("/v1/verify/session/{session}/status")).await;
+    let odd = Request::builder().method("MAKE-ME-A-LABEL").uri("/v1/nothing").body(Body::empty()).unwrap();
+    world.send(odd).await.error("NOT_FOUND");
+    let (status, text) = ask(ops(&world), "/metrics").await;
+    assert!(text.contains("method=\"OTHER\"") && !text.contains("MAKE-ME-A-LABEL"));
+    assert_eq!(status, StatusCode::OK);
+    assert!(text.contains("route=\"/v1/verify/session/{id}/status\""), "{text}");
+    assert!(text.contains("proofmill_submissions_total{lane=\"interactive\"} 1"));
+    assert!(!text.contains(&session) && !text.contains(tenant.organisation.as_str()));
+}
+
+#[tokio::test]
+async fn the_server_answers_finishes_and_stops() {
+    let world = World::new().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(serve(world.state.clone(), listener, None));
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"GET /v1/nothing HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut answer = [0; 4096];
+    let read = stream.read(&mut answer).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer[..read]).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 404") && answer.contains("NOT_FOUND"), "{answer}");
+    world.state.shutdown.cancel();
+    // An idle connection does not hold the process.
+    tokio::time::timeout(std::time::Duration::from_secs(10), server).await.unwrap().unwrap().unwrap();
+    assert!(TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn a_refusal_reaches_a_caller_who_is_still_sending() {
+    let world = World::new().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(serve(world.state.clone(), listener, None));
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let length = 20 << 20;
+    let head = format!(
+        "PUT /v1/attempts/va_1/evidence HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\
+         Content-Type: multipart/form-data; boundary=b\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // The answer is known before the first byte of the body; the caller reads it only after the last.
+    stream.write_all(&vec![b'x'; length]).await.unwrap();
+    let mut answer = [0; 4096];
+    let read = stream.read(&mut answer).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer[..read]).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 401") && answer.contains("UNAUTHORIZED"), "{answer}");
+    world.state.shutdown.cancel();
+    server.await.unwrap().unwrap();
+}

@@ -1,0 +1,226 @@
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use proofmill_contract::ContractVersion;
+use serde_json::{Value, json};
+
+use crate::support::{World, text};
+
+#[tokio::test]
+async fn a_new_session_is_as_published() {
+    let world = World::new().await;
+    let tenant = world.tenant().await;
+    let session = world.session(&tenant, json!({ "redirect_url": "https://example.com/done" })).await;
+    let id = text(&session["id"]);
+    let token = text(&session["cancel_token"]);
+    assert_eq!(token.len(), 48);
+    assert_eq!(session["status"], "created");
+    assert_eq!(session["contract_version"], 2);
+    assert_eq!(session["redirect_url"], "https://example.com/done");
+    assert_eq!(session["webhook_endpoint_id"], Value::Null);
+    assert_eq!(session["failure_code"], Value::Null);
+    assert_eq!((&session["nfc_tries_used"], &session["liveness_tries_used"]), (&json!(0), &json!(0)));
+    assert_eq!(session["created_at"], "2026-11-22T09:30:00.000Z");
+    assert_eq!(session["expires_at"], "2026-11-22T10:30:00.000Z");
+    assert_eq!(session["completed_at"], Value::Null);
+    assert_eq!(session["share_fields"]["kayle_document_id"]["required"], true);
+    assert_eq!(session["share_fields"]["issuing_country_code"]["source"], "default");
+    let page = format!("https://verify.example.com/verify/{id}");
+    assert_eq!(session["verification_url"], format!("{page}?cancel_token={token}"));
+
+    // The token is told once.
+    let again = world.get(&tenant.key, &format!("/v1/sessions/{id}")).await.data(StatusCode::OK);
+    assert_eq!(again["verification_url"], page);
+    assert!(again.get("cancel_token").is_none());
+    assert!(!world.any_file_holds(&token), "only a keyed hash of the cancel token is stored");
+    assert!(!world.any_file_holds(&tenant.key), "only a hash of the key is stored");
+}
+
+#[tokio::test]
+async fn the_organisation_chooses_the_contract_a_session_the_exception() {
+    let world = World::new().await;
+    let tenant = world.tenant_of(ContractVersion::V1).await;
+    assert_eq!(world.session(&tenant, json!({})).await["contract_version"], 1);
+    assert_eq!(world.session(&tenant, json!({ "contract_version": 2 })).await["contract_version"], 2);
+    let wrong = world.post(&tenant.key, "/v1/sessions", json!({ "contract_version": 3 })).await;
+    assert!(wrong.error("INVALID_REQUEST").contains("`contract_version`"));
+}
+
+#[tokio::test]
+async fn a_bad_request_says_which_field() {
+    let world = World::new().await;
+    let tenant = world.tenant().await;
+    let field = json!({ "required": true, "reason": "to know" });
+    let many: serde_json::Map<String, Value> = (12..45).map(|n| (format!("age_over_{n}"), field.clone())).collect();
+    let unknown_endpoint = format!("whe_{}", "0".repeat(32));
+    let cases = [
+        (json!({ "colour": "red" }), "INVALID_REQUEST", "`colour`"),
+        (json!({ "contract_version": "two" }), "INVALID_REQUEST", "`contract_version`"),
+        (json!({ "redirect_url": "http://example.com" }), "INVALID_REDIRECT_URL", "https://"),
+        (json!({ "redirect_url": "https://user:secret@example.com" }), "INVALID_REDIRECT_URL", "user name"),
+        (
+            json!({ "redirect_url": format!("https://example.com/{}", "x".repeat(2048)) }),
+            "INVALID_REDIRECT_URL",
+            "2048",
+        ),
+        (json!({ "redirect_url": "https://" }), "INVALID_REDIRECT_URL", "URL"),
+        (json!({ "share_fields": [] }), "INVALID_SHARE_FIELDS", "`share_fields`"),
+        (json!({ "share_fields": { "shoe_size": field } }), "UNKNOWN_CLAIM_KEY", "`shoe_size`"),
+        (json!({ "share_fields": { "age_over_9": field } }), "INVALID_AGE_GATE_KEY", "`age_over_9`"),
+        (
+            json!({ "share_fields": { "age_over_18": field, "age_over_21": field } }),
+            "MULTIPLE_AGE_GATES_NOT_ALLOWED",
+            "`age_over_21`",
+        ),
+        (json!({ "share_fields": { "family_name": { "required": true } } }), "REASON_REQUIRED", "family_name"),
+        (
+            json!({ "share_fields": { "family_name": { "required": true, "reason": "x".repeat(201) } } }),
+            "REASON_TOO_LONG",
+            "family_name",
+        ),
+        (json!({ "share_fields": many }), "TOO_MANY_SHARE_FIELDS", "33"),
+        (json!({ "webhook_endpoint_id": 5 }), "INVALID_REQUEST", "`webhook_endpoint_id`"),
+        (json!({ "webhook_endpoint_id": [] }), "INVALID_REQUEST", "`webhook_endpoint_id`"),
+        (json!({ "webhook_endpoint_id": "whe_no" }), "WEBHOOK_ENDPOINT_UNAVAILABLE", "`webhook_endpoint_id`"),
+        (json!({ "webhook_endpoint_id": unknown_endpoint }), "WEBHOOK_ENDPOINT_UNAVAILABLE", "whe_"),
+        (json!({ "webhook_endpoint_id": [unknown_endpoint, unknown_endpoint] }), "INVALID_REQUEST", "given twice"),
+    ];
+    for (body, code, names) in cases {
+        let answer = world.post(&tenant.key, "/v1/sessions", body.clone()).await;
+        let message = answer.error(code);
+        assert!(message.contains(names), "{body}: {message}");
+    }
+    let list = world.get(&tenant.key, "/v1/sessions").await.data(StatusCode::OK);
+    assert_eq!(list, json!([]), "a refused request creates nothing");
+}
+
+#[tokio::test]
+async fn a_session_names_its_endpoints_as_they_were_given() {
+    let world = World::new().await;
+    let tenant = world.tenant().await;
+    let mut ids = Vec::new();
+    for n in 0..2 {
+        let body = json!({ "url": format!("https://hooks.example.com/{n}") });
+        let endpoint = world.post(&tenant.key, "/v1/webhooks/endpoints", body).await.data(StatusCode::CREATED);
+        ids.push(text(&endpoint["id"]));
+    }
+    let one = world.session(&tenant, json!({ "webhook_endpoint_id": ids[0] })).await;
+    assert_eq!(one["webhook_endpoint_id"], json!(ids[0]));
+    let both = world.session(&tenant, json!({ "webhook_endpoint_id": ids })).await;
+    assert_eq!(both["webhook_endpoint_id"], json!(ids));
+    let path = format!("/v1/webhooks/endpoints/{}", ids[1]);
+    world.patch(&tenant.key, &path, json!({ "enabled": false })).await.data(StatusCode::OK);
+    let body = json!({ "webhook_endpoint_id": ids });
+    let refused = world.post(&tenant.key, "/v1/sessions", body).await.error("WEBHOOK_ENDPOINT_UNAVAILABLE");
+    assert!(refused.contains(&ids[1]), "{refused}");
+}
+
+#[tokio::test]
+async fn an_unknown_session_is_not_a_malformed_one() {
+    let world = World::new().await;
+    let tenant = world.tenant().await;
+    let unknown = format!("/v1/sessions/vs_{}", "0".repeat(64));
+    world.get(&tenant.key, &unknown).await.error("SESSION_NOT_FOUND");
+    let malformed = world.get(&tenant.key, "/v1/sessions/vs_1").await.error("INVALID_SESSION_ID");
+    assert!(malformed.contains("vs_"), "{malformed}");
+}
+
+#[tokio::test]
+async fn pages_are_newest_first_and_stable_under_inserts() {
+    let world = World::new().await;
+    let tenant = world.tenant().await;
+    let mut made = Vec::new();
+    for _ in 0..5 {
+        made.push(text(&world.session(&tenant, json!({})).await["id"]));
+        world.advance(Duration::from_millis(5));
+    }
+    made.reverse();
+    let ids = |page: &Value| page.as_array().unwrap().iter().map(|s| text(&s["id"])).collect::<Vec<_>>();
+    let first = world.get(&tenant.key, "/v1/sessions?limit=2").await;
+    assert_eq!(first.json["pagination"], json!({ "limit": 2, "has_more": true, "next_cursor": made[1] }));
+    assert_eq!(ids(&first.json["data"]), made[..2]);
+    world.session(&tenant, json!({})).await;
+    let path = format!("/v1/sessions?limit=2&starting_after={}", made[1]);
+    assert_eq!(ids(&world.get(&tenant.key, &path).await.json["data"]), made[2..4]);
+    let path = format!("/v1/sessions?limit=2&starting_after={}", made[3]);
+    let last = world.get(&tenant.key, &path).await;
+    assert_eq!(ids(&last.json["data"]), made[4..]);
+    assert_eq!(last.json["pagination"], json!({ "limit": 2, "has_more": false, "next_cursor": null }));
+}
+
+#[tokio::test]
+async fn lists_filter_and_refuse_what_they_do_not_know() {
+    let world = World::new().await;
+    let tenant = world.tenant().await;
+    let old = text(&world.session(&tenant, json!({})).await["id"]);
+    world.post(&tenant.key, &format!("/v1/sessions/{old}/cancel"), json!({})).await;
+    world.advance(Duration::from_secs(60));
+    let (new, attempt) = world.submitted(&tenant).await;
+    let only = |path: &'static str| {
+        let (world, tenant) = (&world, &tenant);
+        async move {
+            let page = world.get(&tenant.key, path).await.data(StatusCode::OK);
+            page.as_array().unwrap().iter().map(|s| text(&s["id"])).collect::<Vec<_>>().join(" ")
+        }
+    };
+    assert_eq!(only("/v1/sessions?status=cancelled").await, old);
+    assert_eq!(only("/v1/sessions?status=in_progress").await, new);
+    assert_eq!(only("/v1/sessions?created_from=2026-11-22T09:30:30Z").await, new);
+    assert_eq!(only("/v1/sessions?created_to=2026-11-22T09:30:30Z").await, old);
+    let with = world.get(&tenant.key, "/v1/sessions?status=in_progress&include_attempts=true").await;
+    assert_eq!(with.json["data"][0]["attempts"][0]["id"], json!(attempt));
+    let one = world.get(&tenant.key, &format!("/v1/sessions/{new}?include_attempts=true")).await.data(StatusCode::OK);
+    assert_eq!(one["attempts"][0]["phase"], "queued");
+
+    for (query, names) in [
+        ("limit=0", "`limit`"),
+        ("limit=101", "`limit`"),
+        ("limit=ten", "`limit`"),
+        ("status=done", "`status`"),
+        ("created_from=yesterday", "`created_from`"),
+        ("include_attempts=maybe", "`include_attempts`"),
+        ("order=asc", "`order`"),
+        ("limit=1&limit=2", "`limit`"),
+    ] {
+        let message = world.get(&tenant.key, &format!("/v1/sessions?{query}")).await.error("INVALID_REQUEST");
+        assert!(message.contains(names), "{query}: {message}");
+    }
+    world.get(&tenant.key, "/v1/sessions?starting_after=vs_1").await.error("INVALID_CURSOR");
+}
+
+#[tokio::test]
+async fn cancelling_is_idempotent_and_destroys_submitted_evidence() {
+    let world = World::new().await;
+    let tenant = world.tenant().await;
+    let (session, attempt) = world.submitted(&tenant).await;
+    assert_eq!(world.sealed_objects().await, 1);
+    let path = format!("/v1/sessions/{session}/cancel");
+    for _ in 0..2 {
+        let answer = world.post(&tenant.key, &path, json!({})).await;
+        assert_eq!((answer.status, answer.text.as_str()), (StatusCode::NO_CONTENT, ""));
+    }
+    assert_eq!(world.sealed_objects().await, 0);
+    let after = world.get(&tenant.key, &format!("/v1/sessions/{session}")).await.data(StatusCode::OK);
+    assert_eq!(after["status"], "cancelled");
+    let attempt = world.get(&tenant.key, &format!("/v1/attempts/{attempt}")).await.data(StatusCode::OK);
+    assert_eq!((&attempt["status"], &attempt["phase"]), (&json!("cancelled"), &json!("settled")));
+    let events = world.get(&tenant.key, "/v1/webhooks/events").await.data(StatusCode::OK);
+    assert_eq!(events.as_array().unwrap().len(), 1);
+    assert_eq!(events[0]["type"], "verification.session.cancelled");
+}
+
+#[tokio::test]
+async fn an_hour_later_a_session_is_expired_on_first_sight() {
+    let world = World::new().await;
+    let tenant = world.tenant().await;
+    let id = text(&world.session(&tenant, json!({})).await["id"]);
+    world.advance(Duration::from_secs(3599));
+    let before = world.get("", &format!("/v1/verify/session/{id}/status")).await.data(StatusCode::OK);
+    assert_eq!(before["status"], "created");
+    world.advance(Duration::from_secs(1));
+    let after = world.get(&tenant.key, &format!("/v1/sessions/{id}")).await.data(StatusCode::OK);
+    assert_eq!(after["status"], "expired");
+    world.post("", &format!("/v1/verify/session/{id}/handoff"), json!({})).await.error("SESSION_EXPIRED");
+    let events = world.get(&tenant.key, "/v1/webhooks/events?type=verification.session.expired").await;
+    assert_eq!(events.json["data"].as_array().unwrap().len(), 1, "exactly one event");
+}

@@ -1,0 +1,167 @@
+//! One line of NDJSON evidence: the bulk request's line and the offline job's line.
+//!
+//! `{"id"?, "attempt_id"?, "idempotency_key"?, "selected_field_keys", "sod", "dg1", "dg2", "dg14"?, "dg15"?,
+//! "active_authentication"?, "chip_authentication"?, "card_security"?, "challenge"?, "selfie": […]}`:
+//! parts in standard base64, `chip_authentication` as a JSON object, `challenge` as 16 hex digits.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::errors::{ApiError, ErrorCode};
+use crate::evidence::{Evidence, Part};
+use crate::limits::MAX_SELFIE_BYTES;
+
+/// A line, read.
+pub struct EvidenceLine {
+    /// The caller's name for the item, if any.
+    pub id: Option<String>,
+    /// The attempt it belongs to (bulk).
+    pub attempt_id: Option<String>,
+    /// The line's idempotency key (bulk).
+    pub idempotency_key: Option<String>,
+    /// Claims that the holder agreed to share (bulk).
+    pub selected_field_keys: Vec<String>,
+    /// The active-authentication challenge that the caller sent to the chip (offline job only).
+    pub challenge: Option<[u8; 8]>,
+    /// The evidence.
+    pub evidence: Evidence,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wire<'a> {
+    #[serde(borrow, default)]
+    id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    attempt_id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    idempotency_key: Option<Cow<'a, str>>,
+    #[serde(default)]
+    selected_field_keys: Vec<String>,
+    #[serde(borrow, default)]
+    challenge: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    sod: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    dg1: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    dg2: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    dg14: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    dg15: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    active_authentication: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    chip_authentication: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    card_security: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    selfie: Vec<Cow<'a, str>>,
+}
+
+impl EvidenceLine {
+    /// Reads a line. Sizes are checked before anything is decoded.
+    ///
+    /// # Errors
+    /// `INVALID_REQUEST` for what is not such a JSON object (position named, content not), `EVIDENCE_PART_INVALID` and
+    /// `PAYLOAD_TOO_LARGE` by part name.
+    pub fn parse(line: &[u8]) -> Result<Self, ApiError> {
+        let wire: Wire<'_> = serde_json::from_slice(line).map_err(|error| {
+            // serde's text may quote the input, so only its kind and place are told.
+            ApiError::new(
+                ErrorCode::InvalidRequest,
+                format!("not an evidence object: {} error at column {}", kind(&error), error.column()),
+            )
+        })?;
+        let mut evidence = Evidence::new();
+        let parts = [
+            (Part::Sod, &wire.sod),
+            (Part::Dg1, &wire.dg1),
+            (Part::Dg2, &wire.dg2),
+            (Part::Dg14, &wire.dg14),
+            (Part::Dg15, &wire.dg15),
+            (Part::ActiveAuthentication, &wire.active_authentication),
+            (Part::CardSecurity, &wire.card_security),
+        ];
+        for (part, text) in parts {
+            if let Some(text) = text {
+                evidence.insert(part, decode(part.name(), text, part.limit())?)?;
+            }
+        }
+        if let Some(raw) = wire.chip_authentication {
+            evidence.insert(Part::ChipAuthentication, raw.get().as_bytes().to_vec())?;
+        }
+        for text in &wire.selfie {
+            evidence.push_selfie(decode("selfie", text, MAX_SELFIE_BYTES)?)?;
+        }
+        Ok(Self {
+            id: wire.id.map(Cow::into_owned),
+            attempt_id: wire.attempt_id.map(Cow::into_owned),
+            idempotency_key: wire.idempotency_key.map(Cow::into_owned),
+            selected_field_keys: wire.selected_field_keys,
+            challenge: wire.challenge.as_deref().map(read_challenge).transpose()?,
+            evidence,
+        })
+    }
+}
+
+fn decode(name: &str, text: &str, limit: usize) -> Result<Vec<u8>, ApiError> {
+    // Four characters carry three bytes: too long a text is refused before a byte is allocated.
+    if text.len() / 4 > limit / 3 + 1 {
+        return Err(ApiError::too_large(name, limit));
+    }
+    STANDARD.decode(text).map_err(|_| {
+        ApiError::new(ErrorCode::EvidencePartInvalid, format!("evidence part `{name}` is not standard base64"))
+    })
+}
+
+fn read_challenge(text: &str) -> Result<[u8; 8], ApiError> {
+    let mut challenge = [0; 8];
+    hex::decode_to_slice(text, &mut challenge)
+        .map_err(|_| ApiError::invalid_field("challenge", "expected 16 hex digits"))?;
+    Ok(challenge)
+}
+
+fn kind(error: &serde_json::Error) -> &'static str {
+    match error.classify() {
+        serde_json::error::Category::Eof => "unexpected end",
+        serde_json::error::Category::Syntax => "syntax",
+        serde_json::error::Category::Data => "field",
+        serde_json::error::Category::Io => "read",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_reads_into_evidence() {
+        let line = br#"{"id":"a","sod":"AQI=","dg1":"AQ==","dg2":"AQ==","challenge":"0102030405060708",
+            "chip_authentication":{"terminal":"server"},"selfie":["/9g="],"selected_field_keys":["kayle_document_id"]}"#;
+        let read = EvidenceLine::parse(line).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(read.evidence.get(Part::Sod), Some(&[1, 2][..]));
+        assert_eq!(read.evidence.get(Part::ChipAuthentication), Some(&br#"{"terminal":"server"}"#[..]));
+        assert_eq!(read.evidence.selfies().len(), 1);
+        assert_eq!(read.challenge, Some([1, 2, 3, 4, 5, 6, 7, 8]));
+    }
+
+    #[test]
+    fn errors_name_the_place_and_never_quote_the_content() {
+        let error = |line: &[u8]| EvidenceLine::parse(line).err().map(|e| (e.code, e.message)).unwrap();
+        let (code, message) = error(br#"{"dg1":"P<UTOERIKSSON!"}"#);
+        assert_eq!(code, ErrorCode::EvidencePartInvalid);
+        assert!(message.contains("`dg1`") && !message.contains("ERIKSSON"), "{message}");
+        let (code, message) = error(br#"{"mrz":"ERIKSSON"}"#);
+        assert_eq!(code, ErrorCode::InvalidRequest);
+        assert!(!message.contains("ERIKSSON"), "{message}");
+        assert_eq!(error(b"{\"dg1\":").0, ErrorCode::InvalidRequest);
+        let long = format!(r#"{{"dg1":"{}"}}"#, "A".repeat(100_000));
+        assert_eq!(error(long.as_bytes()).0, ErrorCode::PayloadTooLarge);
+    }
+}

@@ -1,0 +1,279 @@
+//! Share fields: which claims a session asks for, why, and which of them the holder lets go.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::errors::{ApiError, ErrorCode};
+use crate::limits::{MAX_REASON_CHARS, MAX_SHARE_FIELDS};
+
+/// The claim every session carries.
+pub const DOCUMENT_ID: &str = "kayle_document_id";
+
+/// Claims with a fixed name. Age gates (`age_over_N`) come on top.
+pub const STATIC_CLAIMS: [&str; 13] = [
+    "date_of_birth",
+    "document_expiry_date",
+    "document_number",
+    "document_photo",
+    "document_type_code",
+    "family_name",
+    "given_names",
+    "issuing_country_code",
+    "kayle_document_id",
+    "kayle_human_id",
+    "mrz_optional_data",
+    "nationality_code",
+    "sex_marker",
+];
+
+/// Who asked for a field.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum ShareFieldSource {
+    /// The relying client.
+    #[serde(rename = "rc")]
+    Requested,
+    /// The default contract.
+    #[serde(rename = "default")]
+    Default,
+}
+
+/// One field that a session asks for.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ShareField {
+    /// Whether the holder must let it go.
+    pub required: bool,
+    /// Why it is asked for, shown to the holder; 1 to 200 characters.
+    pub reason: String,
+    /// Who asked.
+    pub source: ShareFieldSource,
+}
+
+/// The fields of a session, keys sorted. [`DOCUMENT_ID`] is always there and required.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ShareFields(BTreeMap<String, ShareField>);
+
+impl ShareFields {
+    /// The contract of a session that does not say: a minimal set that names nobody.
+    pub fn default_contract() -> Self {
+        let field = |required, reason: &str| ShareField {
+            required,
+            reason: reason.to_owned(),
+            source: ShareFieldSource::Default,
+        };
+        Self(BTreeMap::from([
+            (DOCUMENT_ID.to_owned(), document_id_field()),
+            ("document_type_code".to_owned(), field(false, "To know which kind of document was verified")),
+            ("issuing_country_code".to_owned(), field(false, "To know which country issued the document")),
+        ]))
+    }
+
+    /// Reads the `share_fields` member of a create request; `None` is the default contract.
+    ///
+    /// # Errors
+    /// The published share-field codes, each naming the key.
+    pub fn from_request(request: Option<&Value>) -> Result<Self, ApiError> {
+        let Some(request) = request.filter(|value| !value.is_null()) else {
+            return Ok(Self::default_contract());
+        };
+        let Some(map) = request.as_object() else {
+            return Err(ApiError::new(
+                ErrorCode::InvalidShareFields,
+                "field `share_fields` must be an object of claim key to {required, reason}",
+            ));
+        };
+        if map.len() > MAX_SHARE_FIELDS {
+            return Err(ApiError::new(
+                ErrorCode::TooManyShareFields,
+                format!("field `share_fields` has {} keys; the limit is {MAX_SHARE_FIELDS}", map.len()),
+            ));
+        }
+        let mut fields = BTreeMap::new();
+        let mut age_gate: Option<&str> = None;
+        for (key, value) in map {
+            match ClaimKey::parse(key)? {
+                ClaimKey::Static => {}
+                ClaimKey::AgeOver(_) => {
+                    if let Some(other) = age_gate.replace(key) {
+                        return Err(ApiError::new(
+                            ErrorCode::MultipleAgeGatesNotAllowed,
+                            format!("field `share_fields` has two age gates, `{other}` and `{key}`"),
+                        ));
+                    }
+                }
+            }
+            fields.insert(key.clone(), read_field(key, value)?);
+        }
+        match fields.get_mut(DOCUMENT_ID) {
+            Some(field) => field.required = true,
+            None => {
+                fields.insert(DOCUMENT_ID.to_owned(), document_id_field());
+            }
+        }
+        Ok(Self(fields))
+    }
+
+    /// The fields, by key.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &ShareField)> {
+        self.0.iter().map(|(key, field)| (key.as_str(), field))
+    }
+
+    /// Checks what the holder lets go against what was asked for; sorted, without repeats.
+    ///
+    /// # Errors
+    /// `SHARE_SELECTION_REQUIRED`, `SHARE_SELECTION_INVALID_FIELD`, `SHARE_SELECTION_MISSING_REQUIRED`.
+    pub fn check_selection(&self, selected: &[String]) -> Result<Vec<String>, ApiError> {
+        if selected.is_empty() {
+            return Err(ApiError::new(
+                ErrorCode::ShareSelectionRequired,
+                "`selected_field_keys` must name the claims that the holder agreed to share",
+            ));
+        }
+        let selected: BTreeSet<&str> = selected.iter().map(String::as_str).collect();
+        if let Some(foreign) = selected.iter().find(|key| !self.0.contains_key(**key)) {
+            return Err(ApiError::new(
+                ErrorCode::ShareSelectionInvalidField,
+                format!("`selected_field_keys` names `{}`, which this session does not ask for", shorten(foreign)),
+            ));
+        }
+        let missing = self.0.iter().find(|(key, field)| field.required && !selected.contains(key.as_str()));
+        if let Some((key, _)) = missing {
+            return Err(ApiError::new(
+                ErrorCode::ShareSelectionMissingRequired,
+                format!("`selected_field_keys` lacks `{key}`, which this session requires"),
+            ));
+        }
+        Ok(selected.into_iter().map(str::to_owned).collect())
+    }
+}
+
+/// A key that `share_fields` may have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ClaimKey {
+    /// One of [`STATIC_CLAIMS`].
+    Static,
+    /// `age_over_N`.
+    AgeOver(u32),
+}
+
+impl ClaimKey {
+    /// Reads a key.
+    ///
+    /// # Errors
+    /// `UNKNOWN_CLAIM_KEY`, `INVALID_AGE_GATE_KEY`.
+    pub fn parse(key: &str) -> Result<Self, ApiError> {
+        if STATIC_CLAIMS.contains(&key) {
+            return Ok(ClaimKey::Static);
+        }
+        let Some(age) = key.strip_prefix("age_over_") else {
+            return Err(ApiError::new(
+                ErrorCode::UnknownClaimKey,
+                format!("field `share_fields` names `{}`, which is no claim", shorten(key)),
+            ));
+        };
+        let plain = !age.starts_with('0') && age.len() <= 3 && age.bytes().all(|c| c.is_ascii_digit());
+        match age.parse::<u32>() {
+            Ok(years @ 12..=130) if plain => Ok(ClaimKey::AgeOver(years)),
+            _ => Err(ApiError::new(
+                ErrorCode::InvalidAgeGateKey,
+                format!("`{}` is no age gate: N of age_over_N is 12 to 130 without leading zeros", shorten(key)),
+            )),
+        }
+    }
+}
+
+fn document_id_field() -> ShareField {
+    ShareField {
+        required: true,
+        reason: "To recognise the same document without learning who holds it".to_owned(),
+        source: ShareFieldSource::Default,
+    }
+}
+
+fn read_field(key: &str, value: &Value) -> Result<ShareField, ApiError> {
+    let shape = || {
+        ApiError::new(
+            ErrorCode::InvalidShareFields,
+            format!("field `share_fields.{key}` must be {{\"required\": boolean, \"reason\": text}} and nothing else"),
+        )
+    };
+    let object = value.as_object().ok_or_else(shape)?;
+    if object.keys().any(|name| name != "required" && name != "reason") {
+        return Err(shape());
+    }
+    let required = object.get("required").and_then(Value::as_bool).ok_or_else(shape)?;
+    let reason = match object.get("reason") {
+        None | Some(Value::Null) => "",
+        Some(Value::String(text)) => text.trim(),
+        Some(_) => return Err(shape()),
+    };
+    if reason.is_empty() {
+        return Err(ApiError::new(ErrorCode::ReasonRequired, format!("field `share_fields.{key}.reason` is missing")));
+    }
+    if reason.chars().count() > MAX_REASON_CHARS {
+        return Err(ApiError::new(
+            ErrorCode::ReasonTooLong,
+            format!("field `share_fields.{key}.reason` is longer than {MAX_REASON_CHARS} characters"),
+        ));
+    }
+    Ok(ShareField { required, reason: reason.to_owned(), source: ShareFieldSource::Requested })
+}
+
+/// A caller's text is echoed only in part: an error must not become a mirror of any size.
+fn shorten(text: &str) -> String {
+    text.chars().take(64).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn code(request: Value) -> ErrorCode {
+        ShareFields::from_request(Some(&request)).unwrap_err().code
+    }
+
+    #[test]
+    fn the_document_id_is_always_there_and_required() {
+        let empty = ShareFields::from_request(Some(&json!({}))).unwrap();
+        assert_eq!(empty.iter().map(|(k, f)| (k, f.required)).collect::<Vec<_>>(), [(DOCUMENT_ID, true)]);
+        let optional = json!({"kayle_document_id": {"required": false, "reason": "x"}});
+        assert!(ShareFields::from_request(Some(&optional)).unwrap().0[DOCUMENT_ID].required);
+        assert_eq!(ShareFields::from_request(None).unwrap().iter().count(), 3);
+    }
+
+    #[test]
+    fn each_wrong_shape_has_its_code() {
+        let field = json!({"required": true, "reason": "x"});
+        assert_eq!(code(json!([])), ErrorCode::InvalidShareFields);
+        assert_eq!(code(json!({"family_name": {"required": 1, "reason": "x"}})), ErrorCode::InvalidShareFields);
+        assert_eq!(code(json!({"family_name": {"required": true, "reason": "x", "a": 1}})), ErrorCode::InvalidShareFields);
+        assert_eq!(code(json!({"shoe_size": field})), ErrorCode::UnknownClaimKey);
+        assert_eq!(code(json!({"age_over_018": field})), ErrorCode::InvalidAgeGateKey);
+        assert_eq!(code(json!({"age_over_11": field})), ErrorCode::InvalidAgeGateKey);
+        assert_eq!(code(json!({"age_over_131": field})), ErrorCode::InvalidAgeGateKey);
+        assert_eq!(code(json!({"age_over_18": field, "age_over_21": field})), ErrorCode::MultipleAgeGatesNotAllowed);
+        assert_eq!(code(json!({"family_name": {"required": true, "reason": "  "}})), ErrorCode::ReasonRequired);
+        let long = "x".repeat(201);
+        assert_eq!(code(json!({"family_name": {"required": true, "reason": long}})), ErrorCode::ReasonTooLong);
+        let many: serde_json::Map<_, _> = (12..=44).map(|n| (format!("age_over_{n}"), field.clone())).collect();
+        assert_eq!(code(Value::Object(many)), ErrorCode::TooManyShareFields);
+    }
+
+    #[test]
+    fn a_selection_is_sorted_and_held_against_the_request() {
+        let fields = ShareFields::from_request(Some(&json!({
+            "family_name": {"required": true, "reason": "x"},
+            "age_over_18": {"required": false, "reason": "x"},
+        })))
+        .unwrap();
+        let pick = |keys: &[&str]| fields.check_selection(&keys.iter().map(|k| (*k).to_owned()).collect::<Vec<_>>());
+        assert_eq!(pick(&["kayle_document_id", "family_name", "family_name"]).unwrap(), ["family_name", DOCUMENT_ID]);
+        assert_eq!(pick(&[]).unwrap_err().code, ErrorCode::ShareSelectionRequired);
+        assert_eq!(pick(&["family_name"]).unwrap_err().code, ErrorCode::ShareSelectionMissingRequired);
+        let foreign = pick(&["family_name", DOCUMENT_ID, "given_names"]).unwrap_err();
+        assert_eq!(foreign.code, ErrorCode::ShareSelectionInvalidField);
+    }
+}

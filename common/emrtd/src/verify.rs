@@ -1,0 +1,413 @@
+//! The gates, in order; the first that fails gives the reason.
+
+use crate::{
+    active_authentication,
+    asn1::{Asn1Error, Reader, Tag},
+    country::{self, CountryMatch},
+    deviation::{Deviation, DeviationSet},
+    dg2,
+    evidence::{DocumentEvidence, Part, UnixTime},
+    lds::LdsSecurityObject,
+    mrz::{Date, Mrz, MrzError, parse_dg1},
+    policy::Policy,
+    report::{
+        CertificateStatus, Gate, GateResult, Gates, Reason, Report, RevocationStatus, SigningTimeSource, Verification,
+    },
+    security_options::{self, SecurityOptions},
+    sod::{self, Candidate, SignatureOutcome},
+    trust::{Signer, TrustStore},
+};
+
+/// Largest DG2: above it no genuine portrait.
+pub const MAX_DG2: usize = 1024 * 1024;
+/// Largest of the other parts.
+pub const MAX_PART: usize = 64 * 1024;
+
+/// Verifies the evidence of one document at a time given by the caller.
+///
+/// Every data group of DG1, DG2, DG14 and DG15 that the SOD lists must be supplied, and no other.
+/// The gates run in the order of [`Gate`]; after the first that fails the later ones are `NotRun`.
+pub fn verify<'a>(
+    evidence: &DocumentEvidence<'a>,
+    trust: &TrustStore,
+    policy: &Policy,
+    at: UnixTime,
+) -> Verification<'a> {
+    Run::new(evidence, trust, policy, at, true).run()
+}
+
+/// Like [`verify`], for looking at parts of a document: data groups that were not supplied are
+/// `NotRun` and not missing, unless the policy says that they fail.
+pub fn inspect<'a>(
+    evidence: &DocumentEvidence<'a>,
+    trust: &TrustStore,
+    policy: &Policy,
+    at: UnixTime,
+) -> Verification<'a> {
+    Run::new(evidence, trust, policy, at, policy.absent_data_groups_fail).run()
+}
+
+struct Run<'e, 'a> {
+    evidence: &'e DocumentEvidence<'a>,
+    trust: &'e TrustStore,
+    policy: &'e Policy,
+    at: UnixTime,
+    /// Whether every declared data group must be there.
+    complete: bool,
+    report: Report,
+    deviations: DeviationSet,
+    mrz: Option<Result<Mrz, MrzError>>,
+}
+
+impl<'e, 'a> Run<'e, 'a> {
+    fn new(
+        evidence: &'e DocumentEvidence<'a>,
+        trust: &'e TrustStore,
+        policy: &'e Policy,
+        at: UnixTime,
+        complete: bool,
+    ) -> Self {
+        let report = Report {
+            gates: Gates::not_run(),
+            revocation_status: RevocationStatus::Unknown,
+            deviations: Vec::new(),
+            reason: None,
+            signing_time: SigningTimeSource::NotDetermined,
+            signer_status: None,
+            document_expired: None,
+            lds_version: None,
+            digest_algorithm: None,
+            signature_algorithm: None,
+            chip_authentication_terminal: evidence.chip_authentication.as_ref().map(|transcript| transcript.terminal),
+        };
+        Run { evidence, trust, policy, at, complete, report, deviations: DeviationSet::EMPTY, mrz: None }
+    }
+
+    fn run(mut self) -> Verification<'a> {
+        let (mut mrz, mut portrait) = (None, None);
+        match self.gates() {
+            Ok((found_mrz, found_portrait)) => {
+                mrz = found_mrz;
+                portrait = found_portrait;
+            }
+            Err(reason) => {
+                // A gate below passive authentication does not unsay whose document it is.
+                self.set_gate(reason.gate(), GateResult::Failed);
+                self.report.reason = Some(reason);
+            }
+        }
+        self.report.deviations = self.deviations.iter().collect();
+        Verification { report: self.report, mrz, portrait }
+    }
+
+    fn gates(&mut self) -> Result<(Option<Mrz>, Option<crate::portrait::Portrait<'a>>), Reason> {
+        self.evidence_format()?;
+        self.report.gates.evidence_format = GateResult::Passed;
+
+        let lds = self.passive_authentication()?;
+        self.report.gates.passive_authentication.result = GateResult::Passed;
+
+        let mrz = self.mrz.take().transpose().map_err(|error| match error {
+            MrzError::Malformed => Reason::MrzMalformed,
+            MrzError::CheckDigit(field) => Reason::MrzCheckDigit(field),
+            MrzError::Date(field) => Reason::MrzDateImpossible(field),
+        })?;
+        let portrait = match self.evidence.dg2 {
+            Some(dg2) => {
+                let (portrait, deviations) = dg2::parse(dg2)?;
+                self.note(deviations)?;
+                Some(portrait)
+            }
+            None => None,
+        };
+        if self.complete && mrz.is_none() {
+            return Err(Reason::MrzMalformed);
+        }
+        if self.complete && portrait.is_none() {
+            return Err(Reason::PortraitAbsent);
+        }
+        if mrz.is_some() || portrait.is_some() {
+            self.report.gates.document_data = GateResult::Passed;
+        }
+
+        let options = match self.evidence.dg14 {
+            // What a DG14 offers that cannot be read is unknown, and is not taken for nothing: a
+            // caller that requires chip authentication must still miss it.
+            Some(dg14) => SecurityOptions::parse(dg14)
+                .unwrap_or(SecurityOptions { active_authentication_digest: None, chip_authentication: true }),
+            None => SecurityOptions::default(),
+        };
+        self.report.gates.active_authentication = self.active_authentication(&lds, &options)?;
+        self.report.gates.chip_authentication = self.chip_authentication(&lds, &options)?;
+        Ok((mrz, portrait))
+    }
+
+    // -- evidence format
+
+    fn evidence_format(&self) -> Result<(), Reason> {
+        let evidence = self.evidence;
+        let parts = [
+            (Part::Sod, Some(evidence.sod), MAX_PART),
+            (Part::Dg1, evidence.dg1, MAX_PART),
+            (Part::Dg2, evidence.dg2, MAX_DG2),
+            (Part::Dg14, evidence.dg14, MAX_PART),
+            (Part::Dg15, evidence.dg15, MAX_PART),
+        ];
+        for (part, bytes, limit) in parts {
+            if let Some(bytes) = bytes {
+                outer_tlv(part, bytes, limit)?;
+            }
+        }
+        Ok(())
+    }
+
+    // -- passive authentication
+
+    /// Everything below is computed as far as it can be, so that the report says which parts
+    /// hold; the reason is that of the first part that does not.
+    fn passive_authentication(&mut self) -> Result<LdsDigest, Reason> {
+        let passed = |result: &Result<(), Reason>| if result.is_ok() { GateResult::Passed } else { GateResult::Failed };
+        let fail_structure = |run: &mut Self, reason| {
+            run.report.gates.passive_authentication.signature = GateResult::Failed;
+            Err(reason)
+        };
+
+        let data = match sod::parse(self.evidence.sod) {
+            Ok(data) => data,
+            Err(reason) => return fail_structure(self, reason),
+        };
+        let lds = match LdsSecurityObject::parse(&data.content) {
+            Ok(lds) => lds,
+            Err(reason) => return fail_structure(self, reason),
+        };
+        self.report.lds_version = Some(lds.version);
+        self.report.digest_algorithm = Some(lds.digest.name());
+        let structure = self.note(data.deviations);
+
+        let (candidate, mut chain) = match sod::verify_signature(&data, self.trust, self.policy) {
+            SignatureOutcome::Trusted(candidate) => (candidate, Ok(())),
+            SignatureOutcome::Untrusted(candidate, reason) => (candidate, Err(reason)),
+            SignatureOutcome::Failed(reason) => return fail_structure(self, structure.err().unwrap_or(reason)),
+        };
+        self.report.signature_algorithm = candidate
+            .signer
+            .certificate
+            .key
+            .as_ref()
+            .ok()
+            .map(|key| format!("{}/{}", candidate.verified.scheme.describe(), key.key().describe()));
+        let signature = structure.and(self.note(candidate.verified.deviations));
+        self.report.gates.passive_authentication.signature = passed(&signature);
+
+        let hashes = self.data_group_hashes(&lds);
+        if let (Ok(()), Some(dg1)) = (&hashes, self.evidence.dg1) {
+            let mrz = parse_dg1(dg1, self.at);
+            if let Ok(mrz) = &mrz {
+                self.report.document_expired = Some(self.at >= mrz.date_of_expiry.end());
+            }
+            self.mrz = Some(mrz);
+        }
+        self.report.signer_status = Some(self.status_today(&candidate.signer));
+        if chain.is_ok() {
+            chain = self.chain(&candidate);
+        }
+        self.report.gates.passive_authentication.chain = passed(&chain);
+        let revocation = self.revocation(&candidate.signer);
+        signature.and(chain).and(revocation).and(hashes)?;
+        Ok(LdsDigest { active_authentication_key: lds.hash(15).is_some(), security_options: lds.hash(14).is_some() })
+    }
+
+    /// Declared groups must be supplied, supplied groups declared, and every hash right.
+    fn data_group_hashes(&mut self, lds: &LdsSecurityObject<'_>) -> Result<(), Reason> {
+        let evidence = self.evidence;
+        let groups = [
+            (Part::Dg1, 1, evidence.dg1),
+            (Part::Dg2, 2, evidence.dg2),
+            (Part::Dg14, 14, evidence.dg14),
+            (Part::Dg15, 15, evidence.dg15),
+        ];
+        let mut result = Ok(());
+        for (part, number, bytes) in groups {
+            let found = match (lds.hash(number), bytes) {
+                (Some(hash), Some(bytes)) if lds.digest.compute(&[bytes]).as_ref() == hash => Ok(()),
+                (Some(_), Some(_)) => Err(Reason::DataGroupHashMismatch(part)),
+                (Some(_), None) if self.complete => Err(Reason::DataGroupMissing(part)),
+                (None, Some(_)) => Err(Reason::DataGroupNotDeclared(part)),
+                (_, None) => Ok(()),
+            };
+            result = result.and(found);
+        }
+        let any = groups.iter().any(|(_, _, bytes)| bytes.is_some());
+        self.report.gates.passive_authentication.data_group_hashes = match (&result, any) {
+            (Ok(()), false) => GateResult::NotRun,
+            (Ok(()), true) => GateResult::Passed,
+            (Err(_), _) => GateResult::Failed,
+        };
+        result
+    }
+
+    /// What the store's chain leaves to be judged per document: time of signing and country.
+    fn chain(&mut self, candidate: &Candidate) -> Result<(), Reason> {
+        let Ok(chain) = &candidate.signer.chain else {
+            return Err(Reason::ChainNotTrusted);
+        };
+        let mut deviations = chain.deviations;
+        if let Some(Ok(mrz)) = &self.mrz {
+            match country::compare_with_mrz(&chain.country, &mrz.issuing_state) {
+                CountryMatch::Equal => {}
+                CountryMatch::Alias => deviations.insert(Deviation::CountryAlias),
+                CountryMatch::Different => return Err(Reason::IssuingStateMismatch),
+            }
+        }
+        self.signing_time(candidate)?;
+        self.note(deviations)
+    }
+
+    /// A signer's certificate must have been valid when it signed, not today: documents outlive
+    /// their signers' certificates by years.
+    fn signing_time(&mut self, candidate: &Candidate) -> Result<(), Reason> {
+        let certificate = &candidate.signer.certificate;
+        let expiry = match &self.mrz {
+            Some(Ok(mrz)) => Some(mrz.date_of_expiry),
+            _ => None,
+        };
+        if let Some(signed) = candidate.signing_time {
+            self.report.signing_time = SigningTimeSource::SignedAttribute;
+            if signed > self.at || expiry.is_some_and(|expiry| signed >= expiry.end()) {
+                return Err(Reason::SigningTimeImplausible);
+            }
+            if signed < certificate.not_before || certificate.not_after < signed {
+                return Err(Reason::SignedOutsideValidity);
+            }
+        } else if let Some(expiry) = expiry {
+            self.report.signing_time = SigningTimeSource::ExpiryWindow;
+            let (earliest, latest) = signing_window(expiry, self.at);
+            if certificate.not_after < earliest || latest < certificate.not_before {
+                return Err(Reason::SignedOutsideValidity);
+            }
+        }
+        Ok(())
+    }
+
+    fn revocation(&mut self, signer: &Signer) -> Result<(), Reason> {
+        let status = match &signer.chain {
+            Ok(chain) => self.trust.revocation(&signer.certificate, chain, self.at),
+            Err(_) => return Ok(()),
+        };
+        self.report.revocation_status = status;
+        let (result, gate) = match status {
+            RevocationStatus::VerifiedNotRevoked => (Ok(()), GateResult::Passed),
+            RevocationStatus::Revoked => (Err(Reason::CertificateRevoked), GateResult::Failed),
+            RevocationStatus::Unknown if self.policy.unknown_revocation_fails => {
+                (Err(Reason::RevocationUnknown), GateResult::Failed)
+            }
+            RevocationStatus::Unknown => (Ok(()), GateResult::NotRun),
+        };
+        self.report.gates.passive_authentication.revocation = gate;
+        result
+    }
+
+    fn status_today(&self, signer: &Signer) -> CertificateStatus {
+        if self.at < signer.certificate.not_before {
+            CertificateStatus::NotYetValid
+        } else if signer.certificate.not_after < self.at {
+            CertificateStatus::Expired
+        } else {
+            CertificateStatus::Valid
+        }
+    }
+
+    // -- chip
+
+    fn active_authentication(&mut self, lds: &LdsDigest, options: &SecurityOptions) -> Result<GateResult, Reason> {
+        let answer = self.evidence.active_authentication.as_ref();
+        match (lds.active_authentication_key, self.evidence.dg15, answer) {
+            (false, _, None) => Ok(GateResult::NotApplicable),
+            (false, _, Some(_)) => Err(Reason::ActiveAuthenticationUnbound),
+            (true, Some(dg15), Some(answer)) => {
+                let key = security_options::active_authentication_key(dg15)
+                    .map_err(|_| Reason::ActiveAuthenticationKeyInvalid)?;
+                let deviations = active_authentication::verify(key, answer, options.active_authentication_digest)?;
+                self.note(deviations)?;
+                Ok(GateResult::Passed)
+            }
+            (true, None, Some(_)) => Err(Reason::ActiveAuthenticationUnbound),
+            (true, _, None) if self.complete => Err(Reason::ActiveAuthenticationMissing),
+            (true, _, None) => Ok(GateResult::NotRun),
+        }
+    }
+
+    /// A transcript is never passed over: one that cannot be verified fails.
+    fn chip_authentication(&self, lds: &LdsDigest, options: &SecurityOptions) -> Result<GateResult, Reason> {
+        let unknown = lds.security_options && self.evidence.dg14.is_none();
+        match &self.evidence.chip_authentication {
+            Some(_) => Err(Reason::ChipAuthenticationUnsupported),
+            None if unknown || options.chip_authentication => Ok(GateResult::NotRun),
+            None => Ok(GateResult::NotApplicable),
+        }
+    }
+
+    // -- report
+
+    /// Reports deviations, and fails when the policy refuses one.
+    fn note(&mut self, deviations: DeviationSet) -> Result<(), Reason> {
+        self.deviations = self.deviations.union(deviations);
+        match deviations.iter().find(|deviation| !self.policy.accepted.contains(*deviation)) {
+            Some(refused) => Err(Reason::DeviationRefused(refused)),
+            None => Ok(()),
+        }
+    }
+
+    fn set_gate(&mut self, gate: Gate, result: GateResult) {
+        let gates = &mut self.report.gates;
+        match gate {
+            Gate::EvidenceFormat => gates.evidence_format = result,
+            Gate::PassiveAuthentication => gates.passive_authentication.result = result,
+            Gate::DocumentData => gates.document_data = result,
+            Gate::ActiveAuthentication => gates.active_authentication = result,
+            Gate::ChipAuthentication => gates.chip_authentication = result,
+        }
+    }
+}
+
+/// What later gates need of the LDS security object.
+struct LdsDigest {
+    active_authentication_key: bool,
+    security_options: bool,
+}
+
+/// One element with the tag of its file, and nothing after it.
+fn outer_tlv(part: Part, bytes: &[u8], limit: usize) -> Result<(), Reason> {
+    if bytes.len() > limit {
+        return Err(Reason::PartTooLarge(part));
+    }
+    let expected = match part {
+        Part::Sod => Tag::SOD,
+        Part::Dg1 => Tag::DG1,
+        Part::Dg2 => Tag::DG2,
+        Part::Dg14 => Tag::DG14,
+        Part::Dg15 => Tag::DG15,
+    };
+    let mut reader = Reader::new(bytes);
+    match reader.next() {
+        // The SOD may come without its wrapper.
+        Ok(tlv) if tlv.tag == expected || (part == Part::Sod && tlv.tag == Tag::SEQUENCE) => {}
+        _ => return Err(Reason::PartMalformed(part)),
+    }
+    match reader.finish() {
+        Ok(()) => Ok(()),
+        Err(Asn1Error::Trailing) => Err(Reason::PartTrailingData(part)),
+        Err(_) => Err(Reason::PartMalformed(part)),
+    }
+}
+
+/// When a document of this expiry can have been signed: it is valid for at most ten years, and
+/// states issue up to nine months ahead when they add the rest of an old document's validity.
+fn signing_window(expiry: Date, at: UnixTime) -> (UnixTime, UnixTime) {
+    let months = i32::from(expiry.year) * 12 + i32::from(expiry.month) - 1 - 10 * 12 - 9;
+    let year = u16::try_from(months.div_euclid(12)).unwrap_or(0);
+    let month = months.rem_euclid(12) as u8 + 1;
+    // A day that the month does not have runs into the next: three days at most.
+    let earliest = Date { year, month, day: 1 }.start().0 + i64::from(expiry.day - 1) * 86_400;
+    (UnixTime(earliest), expiry.end().min(at))
+}

@@ -1,0 +1,31 @@
+//! Spans and bounds that are the store's own.
+
+use std::time::Duration;
+
+/// How long accepted evidence can defer its session's expiry. Epoch keys are destroyed 48 h after they began, and
+/// evidence whose key is gone can never be verified: waiting longer would keep its session open for ever.
+pub(crate) const EVIDENCE_LIFE: Duration = Duration::from_secs(47 * 60 * 60);
+
+/// Tries of a delivery schedule.
+pub(crate) const DELIVERY_TRIES: i32 = proofmill_contract::limits::DELIVERY_DELAYS.len() as i32;
+
+/// Characters of an error text that is stored.
+pub(crate) const ERROR_CHARS: usize = 200;
+
+/// Rows that one statement names at most: SQLite takes 32,766 parameters, PostgreSQL 65,535.
+pub(crate) const MAX_BATCH: usize = 1_000;
+
+/// A caller's batch size as SQL takes it.
+pub(crate) fn sql_limit(limit: usize) -> i64 {
+    limit.min(MAX_BATCH) as i64
+}
+
+/// A text short enough to store.
+pub(crate) fn shorten(text: &str) -> String {
+    text.chars().take(ERROR_CHARS).collect()
+}
+
+/// A fresh lease token: 165 random bits.
+pub(crate) fn lease_token() -> String {
+    proofmill_contract::ids::random_text(32, &mut rand::rng())
+}

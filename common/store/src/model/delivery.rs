@@ -1,0 +1,182 @@
+use std::fmt;
+use std::str::FromStr;
+
+use proofmill_contract::events::EventType;
+use proofmill_contract::{DeliveryId, EndpointId, EventId, OrganisationId, SessionId, Timestamp};
+
+/// Where a delivery stands.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum DeliveryStatus {
+    /// Waiting for its next try.
+    Pending,
+    /// A sender holds it.
+    Sending,
+    /// The endpoint answered 2xx.
+    Delivered,
+    /// Given up; `reason` says why.
+    Failed,
+}
+
+impl DeliveryStatus {
+    /// Every value.
+    pub const ALL: [DeliveryStatus; 4] =
+        [DeliveryStatus::Pending, DeliveryStatus::Sending, DeliveryStatus::Delivered, DeliveryStatus::Failed];
+
+    /// The value as it is published and stored.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            DeliveryStatus::Pending => "pending",
+            DeliveryStatus::Sending => "sending",
+            DeliveryStatus::Delivered => "delivered",
+            DeliveryStatus::Failed => "failed",
+        }
+    }
+}
+
+impl fmt::Display for DeliveryStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A text that is no delivery status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a delivery status: expected pending, sending, delivered or failed")]
+pub struct UnknownDeliveryStatus;
+
+impl FromStr for DeliveryStatus {
+    type Err = UnknownDeliveryStatus;
+    fn from_str(text: &str) -> Result<Self, UnknownDeliveryStatus> {
+        DeliveryStatus::ALL.into_iter().find(|status| status.as_str() == text).ok_or(UnknownDeliveryStatus)
+    }
+}
+
+/// One event on its way to one endpoint.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// Its id.
+    pub id: DeliveryId,
+    /// Which event.
+    pub event_id: EventId,
+    /// The event's type.
+    pub event_type: EventType,
+    /// To which endpoint.
+    pub endpoint_id: EndpointId,
+    /// Of which session.
+    pub session_id: SessionId,
+    /// Where it stands.
+    pub status: DeliveryStatus,
+    /// Why it failed, such as `no_active_key`.
+    pub reason: Option<String>,
+    /// Tries of the current schedule.
+    pub tries: u32,
+    /// The last try's HTTP status, if there was an answer.
+    pub last_status_code: Option<u16>,
+    /// The last try's error, if there was none.
+    pub last_error: Option<String>,
+    /// When the next try is due.
+    pub next_attempt_at: Option<Timestamp>,
+    /// Whether the payload still exists.
+    pub payload_available: bool,
+    /// When it was delivered.
+    pub delivered_at: Option<Timestamp>,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+}
+
+/// Which deliveries to list.
+#[derive(Clone, Debug, Default)]
+pub struct DeliveryFilter {
+    /// Only those in this status.
+    pub status: Option<DeliveryStatus>,
+    /// Only those to this endpoint.
+    pub endpoint_id: Option<EndpointId>,
+    /// Only those of this event.
+    pub event_id: Option<EventId>,
+}
+
+/// A delivery to send now, marked `sending`.
+#[derive(Clone)]
+pub struct DueDelivery {
+    /// Its id.
+    pub id: DeliveryId,
+    /// Proof of holding it.
+    pub lease_token: String,
+    /// Which event.
+    pub event_id: EventId,
+    /// The event's type.
+    pub event_type: EventType,
+    /// To which endpoint.
+    pub endpoint_id: EndpointId,
+    /// Whose endpoint it is.
+    pub organisation_id: OrganisationId,
+    /// Where to send.
+    pub url: String,
+    /// Sealed signing secrets, the current one first.
+    pub secrets_sealed: Vec<Vec<u8>>,
+    /// The compact JWE.
+    pub payload: String,
+    /// Which try of the schedule this is, from 1.
+    pub try_number: u32,
+}
+
+/// How a try ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeliveryOutcome {
+    /// A 2xx answer.
+    Delivered {
+        /// The HTTP status.
+        status: u16,
+    },
+    /// To be tried again.
+    Retry {
+        /// When.
+        at: Timestamp,
+        /// The HTTP status, if there was an answer.
+        status: Option<u16>,
+        /// What went wrong; no part of the answer's body.
+        error: String,
+        /// Whether the endpoint may have received it all the same (the request was written, no answer came): a
+        /// later withdrawal must then count it as delivered.
+        maybe_received: bool,
+    },
+    /// Given up.
+    Failed {
+        /// Why, as published: `schedule_exhausted`, `url_rejected`, …
+        reason: String,
+        /// The HTTP status, if there was an answer.
+        status: Option<u16>,
+        /// As for [`DeliveryOutcome::Retry`].
+        maybe_received: bool,
+    },
+    /// 410: this delivery fails, the endpoint is disabled and its other deliveries end.
+    EndpointGone,
+}
+
+/// What asking for another try did.
+// One per request, not stored in bulk: the size of the largest variant costs nothing.
+#[allow(clippy::large_enum_variant)]
+#[derive(Clone, Debug)]
+pub enum RetryResult {
+    /// It is due now, with a fresh schedule (one that is being sent is left alone).
+    Retried(Delivery),
+    /// The payload is destroyed.
+    PayloadExpired,
+    /// The endpoint is disabled or deleted.
+    EndpointUnavailable,
+    /// No such delivery.
+    NotFound,
+}
+
+/// What asking for a replay did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplayResult {
+    /// So many deliveries are due now.
+    Replayed(usize),
+    /// Every payload is destroyed.
+    PayloadExpired,
+    /// No such event.
+    NotFound,
+}

@@ -1,0 +1,90 @@
+//! Opening and reading attempts.
+
+use diesel::prelude::*;
+use proofmill_contract::{AttemptId, AttemptStatus, OrganisationId, SessionId, SessionStatus, Timestamp};
+
+use super::backend::{Conn, lock};
+use super::expiry::{cancel_unsubmitted, expire_if_due};
+use super::sessions::lock_row;
+use crate::error::StoreError;
+use crate::model::{Attempt, AttemptWithSession, NewAttempt, OpenAttempt};
+use crate::outgoing::Recipients;
+use crate::rows::{AttemptRow, SessionRow};
+use crate::schema::{attempts, sessions};
+
+pub(crate) fn open(conn: &mut Conn, new: &NewAttempt, now: Timestamp) -> Result<OpenAttempt, StoreError> {
+    let Some(mut session) = lock_row(conn, new.organisation_id.as_ref(), new.session_id.as_str())? else {
+        return Ok(OpenAttempt::NotFound);
+    };
+    expire_if_due(conn, &mut Recipients::default(), &mut session, now)?;
+    let status = session.status()?;
+    if status.is_terminal() {
+        return Ok(OpenAttempt::Terminal(status));
+    }
+    let open = attempts::table
+        .filter(attempts::session_id.eq(&session.id))
+        .filter(attempts::status.eq(AttemptStatus::InProgress.as_str()))
+        .select(AttemptRow::as_select());
+    if let Some(row) = lock!(open).first(conn).optional()? {
+        if row.submitted_at.is_some() {
+            return Ok(OpenAttempt::InProgress);
+        }
+        if row.handoff_expires_at > now.0 {
+            return row.try_into().map(OpenAttempt::Existing);
+        }
+        cancel_unsubmitted(conn, &[row.id], now)?;
+    }
+    let row = AttemptRow::new(new, now);
+    diesel::insert_into(attempts::table).values(&row).execute(conn)?;
+    row.try_into().map(OpenAttempt::Opened)
+}
+
+pub(crate) fn get(
+    conn: &mut Conn,
+    organisation: Option<&OrganisationId>,
+    id: &AttemptId,
+) -> Result<Option<AttemptWithSession>, StoreError> {
+    let rows: Option<(AttemptRow, SessionRow)> = attempts::table
+        .inner_join(sessions::table)
+        .filter(attempts::id.eq(id.as_str()))
+        .select((AttemptRow::as_select(), SessionRow::as_select()))
+        .first(conn)
+        .optional()?;
+    let rows = rows.filter(|(_, session)| organisation.is_none_or(|id| session.organisation_id == id.as_str()));
+    rows.map(|(attempt, session)| Ok(AttemptWithSession { attempt: attempt.try_into()?, session: session.try_into()? }))
+        .transpose()
+}
+
+pub(crate) fn of_sessions(conn: &mut Conn, ids: &[SessionId]) -> Result<Vec<Attempt>, StoreError> {
+    let query = attempts::table
+        .filter(attempts::session_id.eq_any(ids.iter().map(|id| id.as_str())))
+        .order((attempts::created_at, attempts::id))
+        .select(AttemptRow::as_select());
+    query.load(conn)?.into_iter().map(Attempt::try_from).collect()
+}
+
+pub(crate) fn write_token_used(conn: &mut Conn, id: &AttemptId, now: Timestamp) -> Result<bool, StoreError> {
+    let session = attempts::table
+        .find(id.as_str())
+        .filter(attempts::status.eq(AttemptStatus::InProgress.as_str()))
+        .select(attempts::session_id)
+        .first::<String>(conn)
+        .optional()?;
+    let Some(session) = session else { return Ok(false) };
+    begin_session(conn, &session, now)?;
+    Ok(true)
+}
+
+/// `created → in_progress`; a session that is further on stays where it is.
+pub(super) fn begin_session(conn: &mut Conn, id: &str, now: Timestamp) -> Result<(), StoreError> {
+    let created = sessions::table.find(id).filter(sessions::status.eq(SessionStatus::Created.as_str()));
+    diesel::update(created)
+        .set((sessions::status.eq(SessionStatus::InProgress.as_str()), sessions::updated_at.eq(now.0)))
+        .execute(conn)?;
+    Ok(())
+}
+
+/// An attempt's row, kept until commit. The session's row must be locked before, or not at all.
+pub(super) fn lock_row_of(conn: &mut Conn, id: &str) -> Result<Option<AttemptRow>, StoreError> {
+    Ok(lock!(attempts::table.find(id).select(AttemptRow::as_select())).first(conn).optional()?)
+}

@@ -1,0 +1,169 @@
+//! Lists of events and deliveries, retry and replay.
+
+use diesel::prelude::*;
+use proofmill_contract::{DeliveryId, EventId, OrganisationId, Timestamp};
+
+use super::backend::{Conn, lock};
+use crate::error::StoreError;
+use crate::model::{
+    Delivery, DeliveryFilter, DeliveryStatus, Event, EventFilter, Page, PageRequest, ReplayResult, RetryResult,
+};
+use crate::rows::{DeliveryRow, EventRow};
+use crate::schema::{deliveries, events, webhook_endpoints};
+
+pub(crate) fn list(
+    conn: &mut Conn,
+    organisation: &OrganisationId,
+    filter: &EventFilter,
+    page: &PageRequest,
+) -> Result<Page<Event>, StoreError> {
+    let mut query = events::table
+        .filter(events::organisation_id.eq(organisation.as_str()))
+        .order(events::id.desc())
+        .select(EventRow::as_select())
+        .into_boxed();
+    if let Some(cursor) = &page.starting_after {
+        let known = events::table.find(cursor).filter(events::organisation_id.eq(organisation.as_str()));
+        if !diesel::select(diesel::dsl::exists(known)).get_result::<bool>(conn)? {
+            return Err(StoreError::InvalidCursor);
+        }
+        query = query.filter(events::id.lt(cursor));
+    }
+    if let Some(event_type) = filter.event_type {
+        query = query.filter(events::event_type.eq(event_type.as_str()));
+    }
+    if let Some(from) = filter.created_from {
+        query = query.filter(events::created_at.ge(from.0));
+    }
+    if let Some(to) = filter.created_to {
+        query = query.filter(events::created_at.le(to.0));
+    }
+    let limit = page.clamped();
+    let rows = query.limit(limit as i64 + 1).load(conn)?;
+    let items = rows.into_iter().map(Event::try_from).collect::<Result<Vec<_>, _>>()?;
+    Ok(Page::cut(items, limit, |event| event.id.as_str()))
+}
+
+pub(crate) fn get(conn: &mut Conn, organisation: &OrganisationId, id: &EventId) -> Result<Option<Event>, StoreError> {
+    let row = events::table
+        .find(id.as_str())
+        .filter(events::organisation_id.eq(organisation.as_str()))
+        .select(EventRow::as_select())
+        .first(conn)
+        .optional()?;
+    row.map(Event::try_from).transpose()
+}
+
+pub(crate) fn list_deliveries(
+    conn: &mut Conn,
+    organisation: &OrganisationId,
+    filter: &DeliveryFilter,
+    page: &PageRequest,
+) -> Result<Page<Delivery>, StoreError> {
+    let mut query = deliveries::table
+        .filter(deliveries::organisation_id.eq(organisation.as_str()))
+        .order(deliveries::id.desc())
+        .select(DeliveryRow::as_select())
+        .into_boxed();
+    if let Some(cursor) = &page.starting_after {
+        let known = deliveries::table.find(cursor).filter(deliveries::organisation_id.eq(organisation.as_str()));
+        if !diesel::select(diesel::dsl::exists(known)).get_result::<bool>(conn)? {
+            return Err(StoreError::InvalidCursor);
+        }
+        query = query.filter(deliveries::id.lt(cursor));
+    }
+    if let Some(status) = filter.status {
+        query = query.filter(deliveries::status.eq(status.as_str()));
+    }
+    if let Some(endpoint) = &filter.endpoint_id {
+        query = query.filter(deliveries::endpoint_id.eq(endpoint.as_str()));
+    }
+    if let Some(event) = &filter.event_id {
+        query = query.filter(deliveries::event_id.eq(event.as_str()));
+    }
+    let limit = page.clamped();
+    let rows = query.limit(limit as i64 + 1).load(conn)?;
+    let items = rows.into_iter().map(Delivery::try_from).collect::<Result<Vec<_>, _>>()?;
+    Ok(Page::cut(items, limit, |delivery| delivery.id.as_str()))
+}
+
+pub(crate) fn retry_delivery(
+    conn: &mut Conn,
+    organisation: &OrganisationId,
+    id: &DeliveryId,
+    now: Timestamp,
+) -> Result<RetryResult, StoreError> {
+    let query = deliveries::table
+        .find(id.as_str())
+        .filter(deliveries::organisation_id.eq(organisation.as_str()))
+        .select(DeliveryRow::as_select());
+    let Some(row) = lock!(query).first(conn).optional()? else { return Ok(RetryResult::NotFound) };
+    if row.status == DeliveryStatus::Sending.as_str() {
+        return row.try_into().map(RetryResult::Retried);
+    }
+    if row.payload.is_none() {
+        return Ok(RetryResult::PayloadExpired);
+    }
+    if !receiving(conn, &[row.endpoint_id.as_str()])?.contains(&row.endpoint_id) {
+        return Ok(RetryResult::EndpointUnavailable);
+    }
+    make_due(conn, &[row.id.as_str()], now)?;
+    let row: DeliveryRow = deliveries::table.find(&row.id).select(DeliveryRow::as_select()).first(conn)?;
+    row.try_into().map(RetryResult::Retried)
+}
+
+pub(crate) fn replay(
+    conn: &mut Conn,
+    organisation: &OrganisationId,
+    id: &EventId,
+    now: Timestamp,
+) -> Result<ReplayResult, StoreError> {
+    if get(conn, organisation, id)?.is_none() {
+        return Ok(ReplayResult::NotFound);
+    }
+    let query = deliveries::table
+        .filter(deliveries::event_id.eq(id.as_str()))
+        .order(deliveries::id)
+        .select(DeliveryRow::as_select());
+    let rows: Vec<DeliveryRow> = lock!(query).load(conn)?;
+    let endpoints: Vec<&str> = rows.iter().map(|row| row.endpoint_id.as_str()).collect();
+    let receiving = receiving(conn, &endpoints)?;
+    let again: Vec<&str> = rows
+        .iter()
+        .filter(|row| row.payload.is_some() && row.status != DeliveryStatus::Sending.as_str())
+        .filter(|row| receiving.contains(&row.endpoint_id))
+        .map(|row| row.id.as_str())
+        .collect();
+    let sendable = rows.iter().any(|row| row.payload.is_some());
+    if !sendable {
+        return Ok(ReplayResult::PayloadExpired);
+    }
+    make_due(conn, &again, now).map(ReplayResult::Replayed)
+}
+
+/// A fresh schedule that begins now; the payload is then held until that schedule ends.
+fn make_due(conn: &mut Conn, ids: &[&str], now: Timestamp) -> Result<usize, StoreError> {
+    if ids.is_empty() {
+        return Ok(0);
+    }
+    Ok(diesel::update(deliveries::table.filter(deliveries::id.eq_any(ids)))
+        .set((
+            deliveries::status.eq(DeliveryStatus::Pending.as_str()),
+            deliveries::reason.eq(None::<String>),
+            deliveries::tries.eq(0),
+            deliveries::next_attempt_at.eq(now.0),
+            deliveries::payload_expires_at.eq(None::<i64>),
+            deliveries::updated_at.eq(now.0),
+        ))
+        .execute(conn)?)
+}
+
+/// Of these endpoints, those that receive.
+fn receiving(conn: &mut Conn, ids: &[&str]) -> Result<Vec<String>, StoreError> {
+    Ok(webhook_endpoints::table
+        .filter(webhook_endpoints::id.eq_any(ids))
+        .filter(webhook_endpoints::enabled.eq(true))
+        .filter(webhook_endpoints::deleted_at.is_null())
+        .select(webhook_endpoints::id)
+        .load(conn)?)
+}

@@ -1,0 +1,79 @@
+//! Organisations and their API keys.
+
+use diesel::prelude::*;
+use proofmill_contract::{ApiKeyId, OrganisationId, Timestamp};
+
+use super::backend::Conn;
+use crate::error::StoreError;
+use crate::model::{ApiKey, NewApiKey, NewOrganisation, Organisation, OrganisationUpdate};
+use crate::rows::{ApiKeyRow, OrganisationRow, to_json};
+use crate::schema::{api_keys, organisations};
+
+pub(crate) fn create(conn: &mut Conn, new: &NewOrganisation, now: Timestamp) -> Result<Organisation, StoreError> {
+    let row = OrganisationRow::new(new, now)?;
+    diesel::insert_into(organisations::table).values(&row).execute(conn)?;
+    row.try_into()
+}
+
+pub(crate) fn get(conn: &mut Conn, id: &OrganisationId) -> Result<Option<Organisation>, StoreError> {
+    let row = organisations::table.find(id.as_str()).select(OrganisationRow::as_select()).first(conn).optional()?;
+    row.map(Organisation::try_from).transpose()
+}
+
+pub(crate) fn list(conn: &mut Conn) -> Result<Vec<Organisation>, StoreError> {
+    let rows = organisations::table.order(organisations::id).select(OrganisationRow::as_select()).load(conn)?;
+    rows.into_iter().map(Organisation::try_from).collect()
+}
+
+pub(crate) fn update(
+    conn: &mut Conn,
+    id: &OrganisationId,
+    update: &OrganisationUpdate,
+    now: Timestamp,
+) -> Result<Option<Organisation>, StoreError> {
+    let policy = update.policy.as_ref().map(|policy| to_json(policy, "organisations.policy")).transpose()?;
+    diesel::update(organisations::table.find(id.as_str()))
+        .set((
+            update.name.as_ref().map(|name| organisations::name.eq(name)),
+            update
+                .default_contract_version
+                .map(|version| organisations::default_contract_version.eq(i32::from(u8::from(version)))),
+            policy.map(|policy| organisations::policy.eq(policy)),
+            organisations::updated_at.eq(now.0),
+        ))
+        .execute(conn)?;
+    get(conn, id)
+}
+
+pub(crate) fn create_api_key(conn: &mut Conn, new: &NewApiKey, now: Timestamp) -> Result<ApiKey, StoreError> {
+    let row = ApiKeyRow::new(new, now)?;
+    diesel::insert_into(api_keys::table).values(&row).execute(conn)?;
+    row.try_into()
+}
+
+pub(crate) fn api_keys_by_prefix(conn: &mut Conn, prefix: &str) -> Result<Vec<ApiKey>, StoreError> {
+    let query = api_keys::table.filter(api_keys::prefix.eq(prefix)).select(ApiKeyRow::as_select());
+    query.load(conn)?.into_iter().map(ApiKey::try_from).collect()
+}
+
+pub(crate) fn list_api_keys(conn: &mut Conn, organisation: &OrganisationId) -> Result<Vec<ApiKey>, StoreError> {
+    let query = api_keys::table
+        .filter(api_keys::organisation_id.eq(organisation.as_str()))
+        .order(api_keys::id)
+        .select(ApiKeyRow::as_select());
+    query.load(conn)?.into_iter().map(ApiKey::try_from).collect()
+}
+
+pub(crate) fn revoke_api_key(
+    conn: &mut Conn,
+    organisation: &OrganisationId,
+    id: &ApiKeyId,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let valid = api_keys::table
+        .find(id.as_str())
+        .filter(api_keys::organisation_id.eq(organisation.as_str()))
+        .filter(api_keys::revoked_at.is_null());
+    let revoked = diesel::update(valid).set(api_keys::revoked_at.eq(now.0)).execute(conn)?;
+    Ok(revoked == 1)
+}

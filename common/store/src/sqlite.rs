@@ -1,0 +1,7 @@
+//! SQLite: the queries compiled for it, and what it alone can do.
+
+mod backend;
+#[path = "queries/mod.rs"]
+pub(crate) mod queries;
+
+pub(crate) use backend::Pool;

@@ -1,0 +1,113 @@
+use std::time::Duration;
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use diesel::r2d2::{ConnectionManager, CustomizeConnection, Error as R2d2Error};
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+
+use crate::error::StoreError;
+use crate::store::StoreConfig;
+
+pub(crate) type Conn = SqliteConnection;
+
+const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
+
+/// How long a writer waits for its turn, in this process or for another one's lock.
+const WRITE_PATIENCE: Duration = Duration::from_secs(15);
+
+/// A transaction that writes begins `IMMEDIATE`, so it has the database to itself: there is no row to lock.
+macro_rules! lock {
+    ($query:expr) => {
+        $query
+    };
+}
+
+/// As [`lock`]: nobody else can hold a row that would have to be skipped.
+macro_rules! lock_free {
+    ($query:expr) => {
+        $query
+    };
+}
+
+pub(crate) use {lock, lock_free};
+
+/// Readers, and the one writer that SQLite allows: waiting for it in a queue beats polling a busy database.
+#[derive(Clone)]
+pub(crate) struct Pool {
+    readers: diesel::r2d2::Pool<ConnectionManager<Conn>>,
+    writer: diesel::r2d2::Pool<ConnectionManager<Conn>>,
+}
+
+impl Pool {
+    pub(crate) fn open(config: &StoreConfig) -> Result<Self, StoreError> {
+        let path = config.url.strip_prefix("sqlite:").unwrap_or(&config.url);
+        let path = path.strip_prefix("//").unwrap_or(path);
+        if path.is_empty() || path.contains(":memory:") {
+            // Each connection would have a database of its own.
+            return Err(StoreError::Configuration("a SQLite store needs a file: sqlite:PATH".into()));
+        }
+        let pool = |size: u32, patience: Duration| {
+            diesel::r2d2::Pool::builder()
+                .max_size(size)
+                .min_idle(Some(0))
+                .idle_timeout(None)
+                .max_lifetime(None)
+                .test_on_check_out(false)
+                .connection_timeout(patience)
+                .connection_customizer(Box::new(Pragmas))
+                .build_unchecked(ConnectionManager::new(path))
+        };
+        let pool =
+            Self { readers: pool(config.pool_size.max(1), Duration::from_secs(5)), writer: pool(1, WRITE_PATIENCE) };
+        // The writer first: it turns the file into WAL mode, which readers then find.
+        drop(pool.writer.get()?);
+        drop(pool.readers.get()?);
+        Ok(pool)
+    }
+
+    pub(crate) fn read<T>(&self, query: impl Fn(&mut Conn) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        query(&mut *self.readers.get()?)
+    }
+
+    pub(crate) fn write<T>(&self, query: impl Fn(&mut Conn) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.writer.get()?.immediate_transaction(|conn| query(conn))
+    }
+
+    pub(crate) fn migrate(&self) -> Result<(), StoreError> {
+        let mut conn = self.writer.get()?;
+        // IMMEDIATE: a second process waits, then finds nothing to do.
+        conn.immediate_transaction(|conn| {
+            conn.run_pending_migrations(MIGRATIONS)
+                .map(|_| ())
+                .map_err(|error| StoreError::Database(format!("migration failed: {error}")))
+        })
+    }
+
+    pub(crate) fn ready(&self) -> Result<(), StoreError> {
+        let mut conn = self.readers.get()?;
+        let pending = conn
+            .has_pending_migration(MIGRATIONS)
+            .map_err(|error| StoreError::Unavailable(format!("schema version unknown: {error}")))?;
+        if pending {
+            Err(StoreError::Configuration("the schema is not up to date: run migrate".into()))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Pragmas;
+
+impl CustomizeConnection<Conn, R2d2Error> for Pragmas {
+    fn on_acquire(&self, conn: &mut Conn) -> Result<(), R2d2Error> {
+        // busy_timeout first: the change to WAL needs a lock itself. FULL: a settled verdict survives power loss.
+        // secure_delete: a wrapped key that was removed must not linger in free pages.
+        conn.batch_execute(&format!(
+            "PRAGMA busy_timeout = {}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+             PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON;",
+            WRITE_PATIENCE.as_millis()
+        ))
+        .map_err(R2d2Error::QueryError)
+    }
+}

@@ -1,0 +1,70 @@
+//! Attempts, until their evidence is accepted.
+
+use proofmill_contract::{AttemptId, OrganisationId, SessionId, Timestamp};
+
+use super::{Store, run};
+use crate::error::StoreError;
+use crate::model::{Attempt, AttemptWithSession, NewAttempt, OpenAttempt, Session, Submission, SubmitResult};
+
+/// Every method fails with `Unavailable` when the database does; other errors are named where they occur.
+impl Store {
+    /// Opens an attempt, or finds the one that is open.
+    pub async fn open_attempt(&self, new: NewAttempt, now: Timestamp) -> Result<OpenAttempt, StoreError> {
+        run!(self, write, attempts::open(&new, now))
+    }
+
+    /// An attempt with its session.
+    pub async fn attempt(
+        &self,
+        organisation: Option<&OrganisationId>,
+        id: &AttemptId,
+        now: Timestamp,
+    ) -> Result<Option<AttemptWithSession>, StoreError> {
+        match self.attempt_as_is(organisation, id).await? {
+            Some(found) if found.session.is_due(now) => {
+                let session = found.session.id;
+                let _: Option<Session> = run!(self, write, expiry::expire_and_get(&session, now))?;
+                self.attempt_as_is(organisation, id).await
+            }
+            found => Ok(found),
+        }
+    }
+
+    /// An attempt with its session, which may be past its time.
+    async fn attempt_as_is(
+        &self,
+        organisation: Option<&OrganisationId>,
+        id: &AttemptId,
+    ) -> Result<Option<AttemptWithSession>, StoreError> {
+        let (organisation, id) = (organisation.cloned(), id.clone());
+        run!(self, read, attempts::get(organisation.as_ref(), &id))
+    }
+
+    /// A session's attempts, oldest first.
+    pub async fn list_attempts(&self, session: &SessionId) -> Result<Vec<Attempt>, StoreError> {
+        self.attempts_of(std::slice::from_ref(session)).await
+    }
+
+    /// Several sessions' attempts, oldest first.
+    pub async fn attempts_of(&self, sessions: &[SessionId]) -> Result<Vec<Attempt>, StoreError> {
+        let sessions = sessions.to_vec();
+        run!(self, read, attempts::of_sessions(&sessions))
+    }
+
+    /// Records that the attempt's write token was used: its session is then in progress.
+    pub async fn write_token_used(&self, id: &AttemptId, now: Timestamp) -> Result<bool, StoreError> {
+        let id = id.clone();
+        run!(self, write, attempts::write_token_used(&id, now))
+    }
+
+    /// Accepts evidence. The attempt's row is the outbox: once this returns `Accepted`, nothing is lost.
+    pub async fn submit_evidence(
+        &self,
+        id: &AttemptId,
+        submission: Submission,
+        now: Timestamp,
+    ) -> Result<SubmitResult, StoreError> {
+        let id = id.clone();
+        run!(self, write, submit::submit(&id, &submission, now))
+    }
+}

@@ -1,0 +1,204 @@
+//! Endpoints, their secrets and keys, events, deliveries.
+
+use std::time::Duration;
+
+use proofmill_contract::{DeliveryId, EncryptionKeyId, EndpointId, EventId, OrganisationId, Timestamp};
+
+use super::{Store, run};
+use crate::error::StoreError;
+use crate::model::{
+    Delivery, DeliveryFilter, DeliveryOutcome, DueDelivery, Endpoint, EndpointUpdate, Event, EventFilter, NewEndpoint,
+    NewWebhookKey, Page, PageRequest, ReplayResult, RetryResult, SigningSecrets, WebhookKey,
+};
+
+/// Every method fails with `Unavailable` when the database does; other errors are named where they occur.
+impl Store {
+    /// Creates an endpoint with its first signing secret.
+    pub async fn create_endpoint(&self, new: NewEndpoint, now: Timestamp) -> Result<Endpoint, StoreError> {
+        run!(self, write, endpoints::create(&new, now))
+    }
+
+    /// An organisation's endpoints, newest first.
+    ///
+    /// # Errors
+    /// `InvalidCursor`.
+    pub async fn list_endpoints(
+        &self,
+        organisation: &OrganisationId,
+        page: PageRequest,
+    ) -> Result<Page<Endpoint>, StoreError> {
+        let organisation = organisation.clone();
+        run!(self, read, endpoints::list(&organisation, &page))
+    }
+
+    /// An endpoint.
+    pub async fn endpoint(
+        &self,
+        organisation: &OrganisationId,
+        id: &EndpointId,
+    ) -> Result<Option<Endpoint>, StoreError> {
+        let (organisation, id) = (organisation.clone(), id.clone());
+        run!(self, read, endpoints::get(&organisation, &id))
+    }
+
+    /// Changes an endpoint; `None` if there is none.
+    pub async fn update_endpoint(
+        &self,
+        organisation: &OrganisationId,
+        id: &EndpointId,
+        update: EndpointUpdate,
+        now: Timestamp,
+    ) -> Result<Option<Endpoint>, StoreError> {
+        let (organisation, id) = (organisation.clone(), id.clone());
+        run!(self, write, endpoints::update(&organisation, &id, &update, now))
+    }
+
+    /// Deletes an endpoint, its secrets, keys and undelivered payloads; `false` if there is none.
+    pub async fn delete_endpoint(
+        &self,
+        organisation: &OrganisationId,
+        id: &EndpointId,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let (organisation, id) = (organisation.clone(), id.clone());
+        run!(self, write, endpoints::delete(&organisation, &id, now))
+    }
+
+    /// An endpoint's signing secrets.
+    pub async fn signing_secrets(
+        &self,
+        organisation: &OrganisationId,
+        id: &EndpointId,
+        now: Timestamp,
+    ) -> Result<Option<SigningSecrets>, StoreError> {
+        let (organisation, id) = (organisation.clone(), id.clone());
+        run!(self, read, secrets::get(&organisation, &id, now))
+    }
+
+    /// Puts a new signing secret in place; the old one still signs for 24 h. `false` if there is no such endpoint.
+    pub async fn rotate_signing_secret(
+        &self,
+        organisation: &OrganisationId,
+        id: &EndpointId,
+        sealed: Vec<u8>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let (organisation, id) = (organisation.clone(), id.clone());
+        run!(self, write, secrets::rotate(&organisation, &id, &sealed, now))
+    }
+
+    /// Adds an encryption key and makes it the active one; `None` if there is no such endpoint.
+    ///
+    /// # Errors
+    /// `Conflict` if the endpoint has a key of that name.
+    pub async fn add_webhook_key(&self, new: NewWebhookKey, now: Timestamp) -> Result<Option<WebhookKey>, StoreError> {
+        run!(self, write, secrets::add_key(&new, now))
+    }
+
+    /// An endpoint's encryption keys, newest first; `None` if there is no such endpoint.
+    pub async fn list_webhook_keys(
+        &self,
+        organisation: &OrganisationId,
+        endpoint: &EndpointId,
+    ) -> Result<Option<Vec<WebhookKey>>, StoreError> {
+        let (organisation, endpoint) = (organisation.clone(), endpoint.clone());
+        run!(self, read, secrets::list_keys(&organisation, &endpoint))
+    }
+
+    /// Makes a key the active one of its endpoint, or takes it out of use; `None` if there is no such key.
+    pub async fn set_webhook_key_active(
+        &self,
+        organisation: &OrganisationId,
+        id: &EncryptionKeyId,
+        active: bool,
+        now: Timestamp,
+    ) -> Result<Option<WebhookKey>, StoreError> {
+        let (organisation, id) = (organisation.clone(), id.clone());
+        run!(self, write, secrets::set_key_active(&organisation, &id, active, now))
+    }
+
+    /// Claims deliveries that are due and marks them `sending`: at most `per_endpoint_cap` of one endpoint are in
+    /// flight at a time, over all senders, so that a slow one cannot fill the batch.
+    pub async fn claim_due_deliveries(
+        &self,
+        limit: usize,
+        per_endpoint_cap: usize,
+        lease_for: Duration,
+        now: Timestamp,
+    ) -> Result<Vec<DueDelivery>, StoreError> {
+        run!(self, write, deliveries::claim_due(limit, per_endpoint_cap, lease_for, now))
+    }
+
+    /// Records how a try ended; `false` if the lease was lost.
+    pub async fn record_delivery(
+        &self,
+        id: &DeliveryId,
+        lease_token: &str,
+        outcome: DeliveryOutcome,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let (id, lease_token) = (id.clone(), lease_token.to_owned());
+        run!(self, write, deliveries::record(&id, &lease_token, &outcome, now))
+    }
+
+    /// When the next delivery is due, for a sender that would otherwise poll.
+    pub async fn next_delivery_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        run!(self, read, deliveries::next_due())
+    }
+
+    /// An organisation's deliveries, newest first.
+    ///
+    /// # Errors
+    /// `InvalidCursor`.
+    pub async fn list_deliveries(
+        &self,
+        organisation: &OrganisationId,
+        filter: DeliveryFilter,
+        page: PageRequest,
+    ) -> Result<Page<Delivery>, StoreError> {
+        let organisation = organisation.clone();
+        run!(self, read, events::list_deliveries(&organisation, &filter, &page))
+    }
+
+    /// An organisation's events, newest first.
+    ///
+    /// # Errors
+    /// `InvalidCursor`.
+    pub async fn list_events(
+        &self,
+        organisation: &OrganisationId,
+        filter: EventFilter,
+        page: PageRequest,
+    ) -> Result<Page<Event>, StoreError> {
+        let organisation = organisation.clone();
+        run!(self, read, events::list(&organisation, &filter, &page))
+    }
+
+    /// An event.
+    pub async fn event(&self, organisation: &OrganisationId, id: &EventId) -> Result<Option<Event>, StoreError> {
+        let (organisation, id) = (organisation.clone(), id.clone());
+        run!(self, read, events::get(&organisation, &id))
+    }
+
+    /// Makes a delivery due now with a fresh schedule.
+    pub async fn retry_delivery(
+        &self,
+        organisation: &OrganisationId,
+        id: &DeliveryId,
+        now: Timestamp,
+    ) -> Result<RetryResult, StoreError> {
+        let (organisation, id) = (organisation.clone(), id.clone());
+        run!(self, write, events::retry_delivery(&organisation, &id, now))
+    }
+
+    /// Makes every delivery of an event due now, delivered ones included, where the payload still exists.
+    pub async fn replay_event(
+        &self,
+        organisation: &OrganisationId,
+        id: &EventId,
+        now: Timestamp,
+    ) -> Result<ReplayResult, StoreError> {
+        let (organisation, id) = (organisation.clone(), id.clone());
+        run!(self, write, events::replay(&organisation, &id, now))
+    }
+}

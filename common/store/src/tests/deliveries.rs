@@ -1,0 +1,295 @@
+//! Deliveries: who gets one, who sends it, how it ends, how long its payload lives.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use proofmill_contract::events::EventType;
+use proofmill_contract::{ContractVersion, EndpointId, EventId, Timestamp};
+
+use super::harness::{LEASE, START, World, new_organisation, on_both};
+use crate::{
+    Delivery, DeliveryFilter, DeliveryOutcome, DeliveryStatus, DueDelivery, EventFilter, PageRequest, ReplayResult,
+    RetryResult, StoreError,
+};
+
+on_both!(
+    an_event_goes_to_the_endpoints_that_want_it,
+    without_an_active_key_nothing_is_sent_and_the_delivery_says_so,
+    each_key_reads_its_own_copy_and_the_event_id_is_the_same,
+    a_delivery_is_sent_by_one_sender_and_recorded_by_its_holder_only,
+    a_slow_endpoint_fills_its_own_cap_only,
+    a_retry_waits_for_its_time_and_a_schedule_ends,
+    a_dead_senders_delivery_is_tried_again_and_counts_as_perhaps_received,
+    gone_disables_the_endpoint,
+    payloads_live_for_the_retention_and_then_are_destroyed,
+    retry_and_replay_begin_a_fresh_schedule_while_the_payload_lives,
+    lists_are_filtered_and_kept_apart,
+);
+
+/// An event of a session of its own, made by cancelling it.
+async fn cancelled_session(world: &World, endpoints: Option<Vec<EndpointId>>, now: Timestamp) {
+    let session = world.session_for(ContractVersion::V2, endpoints, now).await.id;
+    world.store.cancel_session(None, &session, now).await.unwrap();
+}
+
+async fn claim(world: &World, now: Timestamp) -> Vec<DueDelivery> {
+    world.store.claim_due_deliveries(100, 100, LEASE, now).await.unwrap()
+}
+
+async fn all(world: &World) -> Vec<Delivery> {
+    let page = PageRequest { limit: 100, starting_after: None };
+    world.store.list_deliveries(&world.organisation, DeliveryFilter::default(), page).await.unwrap().items
+}
+
+async fn record(world: &World, due: &DueDelivery, outcome: DeliveryOutcome, now: Timestamp) -> bool {
+    world.store.record_delivery(&due.id, &due.lease_token, outcome, now).await.unwrap()
+}
+
+async fn an_event_goes_to_the_endpoints_that_want_it(world: World) {
+    let every = world.endpoint(EventType::ALL.to_vec(), 72, START).await;
+    let cancels = world.endpoint(vec![EventType::SessionCancelled], 72, START).await;
+    let successes = world.endpoint(vec![EventType::SessionSucceeded], 72, START).await;
+    let endpoints = |deliveries: Vec<Delivery>| -> BTreeSet<EndpointId> {
+        deliveries.into_iter().map(|delivery| delivery.endpoint_id).collect()
+    };
+    cancelled_session(&world, None, START).await;
+    assert_eq!(endpoints(all(&world).await), BTreeSet::from([every.clone(), cancels.clone()]));
+
+    // Named endpoints only, and of those only the ones that subscribe to the type.
+    world.store.execute("DELETE FROM deliveries").await.unwrap();
+    cancelled_session(&world, Some(vec![cancels.clone(), successes]), START).await;
+    assert_eq!(endpoints(all(&world).await), BTreeSet::from([cancels]));
+}
+
+async fn without_an_active_key_nothing_is_sent_and_the_delivery_says_so(world: World) {
+    world.endpoint(EventType::ALL.to_vec(), 72, START).await;
+    cancelled_session(&world, None, START).await;
+    let delivery = all(&world).await.remove(0);
+    assert_eq!((delivery.status, delivery.reason.as_deref()), (DeliveryStatus::Failed, Some("no_active_key")));
+    assert!(!delivery.payload_available && delivery.next_attempt_at.is_none());
+    assert!(claim(&world, START).await.is_empty());
+    let retried = world.store.retry_delivery(&world.organisation, &delivery.id, START).await.unwrap();
+    assert!(matches!(retried, RetryResult::PayloadExpired));
+}
+
+async fn each_key_reads_its_own_copy_and_the_event_id_is_the_same(world: World) {
+    let receivers = [world.receiver(START).await, world.receiver(START).await];
+    cancelled_session(&world, None, START).await;
+    let due = claim(&world, START).await;
+    assert_eq!(due.len(), 2);
+    assert_eq!(due[0].event_id, due[1].event_id);
+    assert_ne!(due[0].id, due[1].id);
+    for receiver in &receivers {
+        let mine = due.iter().find(|due| due.endpoint_id == receiver.endpoint).unwrap();
+        let plaintext: serde_json::Value =
+            serde_json::from_slice(&receiver.key.decrypt(&mine.payload).unwrap()).unwrap();
+        assert_eq!(plaintext["metadata"]["event_id"], mine.event_id.as_str());
+        let theirs = due.iter().find(|due| due.endpoint_id != receiver.endpoint).unwrap();
+        assert!(receiver.key.decrypt(&theirs.payload).is_err());
+    }
+}
+
+async fn a_delivery_is_sent_by_one_sender_and_recorded_by_its_holder_only(world: World) {
+    world.receiver(START).await;
+    for _ in 0..20 {
+        cancelled_session(&world, None, START).await;
+    }
+    let sender = |_| {
+        let store = world.store.clone();
+        tokio::spawn(async move { store.claim_due_deliveries(20, 20, LEASE, START).await.unwrap() })
+    };
+    let senders: Vec<_> = (0..8).map(sender).collect();
+    let mut claimed = Vec::new();
+    for sender in senders {
+        claimed.extend(sender.await.unwrap());
+    }
+    claimed.extend(claim(&world, START).await);
+    let ids: BTreeSet<_> = claimed.iter().map(|due| due.id.clone()).collect();
+    assert_eq!((claimed.len(), ids.len()), (20, 20));
+    assert!(all(&world).await.iter().all(|delivery| delivery.status == DeliveryStatus::Sending));
+
+    let due = &claimed[0];
+    assert_eq!((due.try_number, due.url.as_str()), (1, "https://hooks.example/proofmill"));
+    let delivered = DeliveryOutcome::Delivered { status: 204 };
+    assert!(!world.store.record_delivery(&due.id, "not the token", delivered.clone(), START).await.unwrap());
+    assert!(record(&world, due, delivered.clone(), START).await);
+    assert!(!record(&world, due, delivered, START).await);
+    let filter = DeliveryFilter { status: Some(DeliveryStatus::Delivered), ..Default::default() };
+    let listed = world.store.list_deliveries(&world.organisation, filter, PageRequest::default()).await.unwrap();
+    assert_eq!(listed.items.len(), 1);
+    assert_eq!((listed.items[0].last_status_code, listed.items[0].delivered_at), (Some(204), Some(START)));
+}
+
+async fn a_slow_endpoint_fills_its_own_cap_only(world: World) {
+    let slow = world.receiver(START).await.endpoint;
+    let other = world.receiver(START).await.endpoint;
+    for _ in 0..10 {
+        cancelled_session(&world, Some(vec![slow.clone()]), START).await;
+    }
+    cancelled_session(&world, Some(vec![other.clone()]), START.plus(Duration::from_secs(1))).await;
+    let now = START.plus(Duration::from_secs(2));
+    let claim = || world.store.claim_due_deliveries(100, 3, LEASE, now);
+    let first = claim().await.unwrap();
+    assert_eq!(first.iter().filter(|due| due.endpoint_id == slow).count(), 3);
+    assert_eq!(first.iter().filter(|due| due.endpoint_id == other).count(), 1);
+    assert!(claim().await.unwrap().is_empty(), "three are in flight");
+    let done = first.iter().find(|due| due.endpoint_id == slow).unwrap();
+    record(&world, done, DeliveryOutcome::Delivered { status: 200 }, now).await;
+    assert_eq!(claim().await.unwrap().len(), 1);
+    assert!(world.store.claim_due_deliveries(0, 100, LEASE, now).await.unwrap().is_empty());
+}
+
+async fn a_retry_waits_for_its_time_and_a_schedule_ends(world: World) {
+    world.receiver(START).await;
+    cancelled_session(&world, None, START).await;
+    let at = START.plus(Duration::from_secs(5));
+    let due = claim(&world, START).await.remove(0);
+    let retry = DeliveryOutcome::Retry { at, status: Some(503), error: "x".repeat(500), maybe_received: false };
+    assert!(record(&world, &due, retry, START).await);
+    let waiting = all(&world).await.remove(0);
+    assert_eq!((waiting.status, waiting.tries, waiting.next_attempt_at), (DeliveryStatus::Pending, 1, Some(at)));
+    assert_eq!((waiting.last_status_code, waiting.last_error.map(|error| error.len())), (Some(503), Some(200)));
+    assert_eq!(world.store.next_delivery_due().await.unwrap(), Some(at));
+    assert!(claim(&world, at.minus(Duration::from_micros(1))).await.is_empty());
+    let again = claim(&world, at).await.remove(0);
+    assert_eq!((again.try_number, &again.event_id, &again.payload), (2, &due.event_id, &due.payload));
+    let failed = DeliveryOutcome::Failed { reason: "schedule_exhausted".into(), status: None, maybe_received: true };
+    assert!(record(&world, &again, failed, at).await);
+    let ended = all(&world).await.remove(0);
+    assert_eq!((ended.status, ended.reason.as_deref()), (DeliveryStatus::Failed, Some("schedule_exhausted")));
+    assert_eq!(world.store.next_delivery_due().await.unwrap(), None);
+}
+
+async fn a_dead_senders_delivery_is_tried_again_and_counts_as_perhaps_received(world: World) {
+    world.receiver(START).await;
+    cancelled_session(&world, None, START).await;
+    let mut now = START;
+    let dead = claim(&world, now).await.remove(0);
+    assert!(claim(&world, now).await.is_empty());
+    for try_number in 2..=8 {
+        now = now.plus(LEASE);
+        let again = claim(&world, now).await.remove(0);
+        assert_eq!(again.try_number, try_number);
+    }
+    let late = DeliveryOutcome::Delivered { status: 200 };
+    assert!(!record(&world, &dead, late, now).await, "its lease was taken over");
+    // The eighth sender dies as well: the schedule is over, and nobody knows.
+    now = now.plus(LEASE);
+    assert!(claim(&world, now).await.is_empty());
+    let ended = all(&world).await.remove(0);
+    assert_eq!((ended.status, ended.reason.as_deref()), (DeliveryStatus::Failed, Some("outcome_unknown")));
+    let flags = world.store.texts("SELECT CAST(maybe_received AS TEXT) AS text FROM deliveries").await.unwrap();
+    assert!(["true", "1"].contains(&flags[0].as_str()));
+}
+
+async fn gone_disables_the_endpoint(world: World) {
+    let receiver = world.receiver(START).await;
+    for _ in 0..2 {
+        cancelled_session(&world, None, START).await;
+    }
+    let due = world.store.claim_due_deliveries(1, 1, LEASE, START).await.unwrap().remove(0);
+    assert!(record(&world, &due, DeliveryOutcome::EndpointGone, START).await);
+    let endpoint = world.store.endpoint(&world.organisation, &receiver.endpoint).await.unwrap().unwrap();
+    assert_eq!((endpoint.enabled, endpoint.disabled_at), (false, Some(START)));
+    let ended = all(&world).await;
+    assert!(ended.iter().all(|delivery| delivery.status == DeliveryStatus::Failed));
+    assert!(ended.iter().all(|delivery| delivery.reason.as_deref() == Some("endpoint_gone")));
+    let retried = world.store.retry_delivery(&world.organisation, &ended[0].id, START).await.unwrap();
+    assert!(matches!(retried, RetryResult::EndpointUnavailable));
+}
+
+async fn payloads_live_for_the_retention_and_then_are_destroyed(world: World) {
+    let keep = world.endpoint(EventType::ALL.to_vec(), 24, START).await;
+    let none = world.endpoint(EventType::ALL.to_vec(), 0, START).await;
+    world.key(&keep, START).await;
+    world.key(&none, START).await;
+    cancelled_session(&world, None, START).await;
+    // Undelivered payloads are held however long the schedule takes.
+    let week = START.plus(Duration::from_secs(7 * 24 * 3600));
+    assert_eq!(world.store.scrub_payloads(week, 100).await.unwrap(), 0);
+    for due in claim(&world, week).await {
+        record(&world, &due, DeliveryOutcome::Delivered { status: 200 }, week).await;
+    }
+    let available = |deliveries: &[Delivery], endpoint: &EndpointId| {
+        deliveries.iter().find(|delivery| &delivery.endpoint_id == endpoint).unwrap().payload_available
+    };
+    let now = all(&world).await;
+    assert!(available(&now, &keep) && !available(&now, &none));
+    let end = week.plus(Duration::from_secs(24 * 3600));
+    assert_eq!(world.store.scrub_payloads(end.minus(Duration::from_micros(1)), 100).await.unwrap(), 0);
+    assert_eq!(world.store.scrub_payloads(end, 100).await.unwrap(), 1);
+    assert!(!available(&all(&world).await, &keep));
+}
+
+async fn retry_and_replay_begin_a_fresh_schedule_while_the_payload_lives(world: World) {
+    let (store, mine) = (&world.store, &world.organisation);
+    world.receiver(START).await;
+    cancelled_session(&world, None, START).await;
+    let due = claim(&world, START).await.remove(0);
+    let replay = |now| store.replay_event(mine, &due.event_id, now);
+    assert_eq!(replay(START).await.unwrap(), ReplayResult::Replayed(0), "it is being sent");
+    let failed =
+        DeliveryOutcome::Failed { reason: "schedule_exhausted".into(), status: Some(500), maybe_received: false };
+    record(&world, &due, failed, START).await;
+
+    let day = START.plus(Duration::from_secs(24 * 3600));
+    let RetryResult::Retried(retried) = store.retry_delivery(mine, &due.id, day).await.unwrap() else { panic!() };
+    assert_eq!((retried.status, retried.tries, retried.reason), (DeliveryStatus::Pending, 0, None));
+    // Held while it is to be sent, although the first retention is over.
+    let later = day.plus(Duration::from_secs(72 * 3600));
+    assert_eq!(store.scrub_payloads(later, 10).await.unwrap(), 0);
+    let again = claim(&world, later).await.remove(0);
+    assert_eq!((again.try_number, &again.payload), (1, &due.payload));
+    record(&world, &again, DeliveryOutcome::Delivered { status: 200 }, later).await;
+    assert_eq!(replay(later).await.unwrap(), ReplayResult::Replayed(1));
+    let again = claim(&world, later).await.remove(0);
+    assert_eq!(again.event_id, due.event_id);
+    record(&world, &again, DeliveryOutcome::Delivered { status: 200 }, later).await;
+
+    let end = later.plus(Duration::from_secs(72 * 3600));
+    assert_eq!(store.scrub_payloads(end, 10).await.unwrap(), 1);
+    assert_eq!(replay(end).await.unwrap(), ReplayResult::PayloadExpired);
+    assert!(matches!(store.retry_delivery(mine, &due.id, end).await.unwrap(), RetryResult::PayloadExpired));
+    let unknown = EventId::generate(START, &mut rand::rng());
+    assert_eq!(store.replay_event(mine, &unknown, end).await.unwrap(), ReplayResult::NotFound);
+    let other = new_organisation(store).await;
+    assert_eq!(store.replay_event(&other, &due.event_id, end).await.unwrap(), ReplayResult::NotFound);
+    assert!(matches!(store.retry_delivery(&other, &due.id, end).await.unwrap(), RetryResult::NotFound));
+}
+
+async fn lists_are_filtered_and_kept_apart(world: World) {
+    let (store, mine) = (&world.store, &world.organisation);
+    let receiver = world.receiver(START).await;
+    cancelled_session(&world, None, START).await;
+    let session = world.session(ContractVersion::V2, START).await;
+    store.expire_due(session.expires_at, 10).await.unwrap();
+
+    let events = |filter| store.list_events(mine, filter, PageRequest::default());
+    let everything = events(EventFilter::default()).await.unwrap().items;
+    assert_eq!(everything.len(), 2);
+    assert_eq!(everything[0].event_type, EventType::SessionExpired, "newest first");
+    let only = EventFilter { event_type: Some(EventType::SessionCancelled), ..Default::default() };
+    assert_eq!(events(only).await.unwrap().items[0].id, everything[1].id);
+    let since = EventFilter { created_from: Some(session.expires_at), ..Default::default() };
+    assert_eq!(events(since).await.unwrap().items.len(), 1);
+    let until = EventFilter { created_to: Some(START), ..Default::default() };
+    assert_eq!(events(until).await.unwrap().items.len(), 1);
+
+    let of_event = DeliveryFilter { event_id: Some(everything[0].id.clone()), ..Default::default() };
+    let found = store.list_deliveries(mine, of_event, PageRequest::default()).await.unwrap().items;
+    assert_eq!((found.len(), found[0].event_type), (1, EventType::SessionExpired));
+    let of_endpoint = DeliveryFilter { endpoint_id: Some(receiver.endpoint.clone()), ..Default::default() };
+    let page = PageRequest { limit: 1, starting_after: None };
+    let first = store.list_deliveries(mine, of_endpoint.clone(), page).await.unwrap();
+    let page = PageRequest { limit: 1, starting_after: first.next_cursor };
+    let second = store.list_deliveries(mine, of_endpoint, page).await.unwrap();
+    assert!(second.items[0].id < first.items[0].id && !second.has_more);
+
+    let other = new_organisation(store).await;
+    assert!(store.list_events(&other, EventFilter::default(), PageRequest::default()).await.unwrap().items.is_empty());
+    assert!(store.event(&other, &everything[0].id).await.unwrap().is_none());
+    assert_eq!(store.event(mine, &everything[0].id).await.unwrap().unwrap().session_id, session.id);
+    let page = PageRequest { limit: 1, starting_after: Some(first.items[0].id.to_string()) };
+    let foreign = store.list_deliveries(&other, DeliveryFilter::default(), page).await;
+    assert!(matches!(foreign, Err(StoreError::InvalidCursor)));
+}

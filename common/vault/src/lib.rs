@@ -1,0 +1,14 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod container;
+mod deployment_key;
+mod epoch_keys;
+mod error;
+mod secret_file;
+mod vault;
+
+pub use deployment_key::DeploymentKey;
+pub use epoch_keys::{EPOCH_GRACE, EpochKeys};
+pub use error::VaultError;
+pub use vault::{SealedRef, StoredObject, Vault};

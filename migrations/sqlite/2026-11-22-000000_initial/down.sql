@@ -1,0 +1,11 @@
+DROP TABLE idempotency_keys;
+DROP TABLE deliveries;
+DROP TABLE events;
+DROP TABLE encryption_keys;
+DROP TABLE signing_secrets;
+DROP TABLE webhook_endpoints;
+DROP TABLE attempts;
+DROP TABLE sessions;
+DROP TABLE reader_keys;
+DROP TABLE api_keys;
+DROP TABLE organisations;

@@ -1,0 +1,11 @@
+//! The product from outside, in both modes.
+#![allow(clippy::unwrap_used)]
+
+mod accepted;
+mod bad_input;
+mod crashes;
+mod expiry;
+mod receiver;
+mod rejected;
+mod support;
+mod webhooks;

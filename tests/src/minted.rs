@@ -1,0 +1,124 @@
+//! Minted passports as these tests and the demonstration use them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use proofmill_fixtures::{Case, ChipKind, Expected, Minted, Photos};
+
+use crate::client::Submission;
+use crate::environment;
+
+/// What the demonstration asks to share, sorted.
+pub const SELECTED: [&str; 3] = ["age_over_18", "kayle_document_id", "nationality_code"];
+
+/// Countries that do not exist, and whatever they are asked to issue.
+pub struct World {
+    inner: proofmill_fixtures::World,
+}
+
+/// One passport with a selfie, genuine or not.
+#[derive(Clone)]
+pub struct Specimen {
+    /// What it is, for people.
+    pub name: String,
+    /// Contract 2's failure code; none when it is to be accepted.
+    pub expected: Option<&'static str>,
+    minted: Arc<Minted>,
+}
+
+impl World {
+    /// Mints the countries, as of now: passports are looked at by programs that go by the clock.
+    pub fn mint(seed: u64) -> Result<Self> {
+        #[allow(clippy::disallowed_methods)]
+        let now = jiff::Timestamp::now();
+        let photos = Photos::load(&environment::photos()?)?;
+        Ok(Self { inner: proofmill_fixtures::World::mint(seed, now, photos) })
+    }
+
+    /// How many countries are trusted.
+    pub fn countries(&self) -> usize {
+        self.inner.countries().count()
+    }
+
+    /// Writes the certificates and revocation lists of those that are trusted.
+    pub fn write_trust(&self, folder: &Path) -> Result<()> {
+        self.inner.write_trust(folder).with_context(|| format!("cannot write {}", folder.display()))
+    }
+
+    /// `count` specimens; the cases take turns.
+    pub fn specimens(&self, count: usize) -> Vec<Specimen> {
+        (0..).zip(Case::all().into_iter().cycle()).take(count).map(|(index, case)| self.specimen(case, index)).collect()
+    }
+
+    /// How many cases there are.
+    pub fn cases() -> usize {
+        Case::all().len()
+    }
+
+    /// The specimen of a case, by its name.
+    pub fn case(&self, name: &str) -> Result<Specimen> {
+        Ok(self.specimen(name.parse()?, 0))
+    }
+
+    /// A genuine passport without active authentication.
+    pub fn genuine(&self) -> Specimen {
+        self.specimen(Case::GenuineLdsV1, 0)
+    }
+
+    /// A genuine passport whose chip proves itself.
+    pub fn genuine_with_chip_key(&self) -> Specimen {
+        self.specimen(Case::GenuineChip(ChipKind::EcdsaP256), 0)
+    }
+
+    fn specimen(&self, case: Case, index: u64) -> Specimen {
+        let minted = self.inner.submission(case, index);
+        let portrait = if is_jpeg_2000(&minted.passport.dg2) { "JPEG 2000" } else { "JPEG" };
+        Specimen {
+            name: format!("{}, {portrait}", case.name().replace('_', " ")),
+            expected: match minted.expected {
+                Expected::Accepted => None,
+                Expected::Rejected(code) => Some(code.as_str()),
+            },
+            minted: Arc::new(minted),
+        }
+    }
+}
+
+impl Specimen {
+    /// What to submit, with the chip's answer to the challenge if it has a key.
+    pub fn submission(&self, challenge: &[u8; 8]) -> Submission {
+        let passport = &self.minted.passport;
+        let mut parts =
+            vec![("sod", passport.sod.clone()), ("dg1", passport.dg1.clone()), ("dg2", passport.dg2.clone())];
+        parts.extend(passport.dg14.clone().map(|bytes| ("dg14", bytes)));
+        parts.extend(passport.dg15.clone().map(|bytes| ("dg15", bytes)));
+        parts.extend(passport.answer_active_authentication(challenge).map(|bytes| ("active_authentication", bytes)));
+        Submission { parts, selfies: self.minted.selfies.clone(), selected: SELECTED.map(str::to_owned).to_vec() }
+    }
+
+    /// Whether the chip answers challenges.
+    pub fn has_chip_key(&self) -> bool {
+        self.minted.passport.chip.is_some()
+    }
+}
+
+/// The code under which contract 1 tells of a failure.
+pub fn in_contract_1(code: &str) -> &str {
+    match code {
+        "document_authenticity_failed" | "document_data_invalid" | "document_anti_cloning_attestation_failed" => {
+            "passport_authenticity_failed"
+        }
+        "document_active_authentication_failed" => "passport_active_authentication_failed",
+        "document_chip_authentication_failed" => "passport_chip_authentication_failed",
+        "liveness_failed" => "selfie_face_mismatch",
+        other => other,
+    }
+}
+
+/// By the signature box of a JP2 file (ISO/IEC 15444-1 annex I) or the marker of a bare codestream (annex A).
+fn is_jpeg_2000(dg2: &[u8]) -> bool {
+    [&b"\x00\x00\x00\x0cjP  "[..], &b"\xff\x4f\xff\x51"[..]]
+        .iter()
+        .any(|magic| dg2.windows(magic.len()).any(|window| window == *magic))
+}

@@ -1,0 +1,26 @@
+//! Waiting for a condition, with a deadline, never for a length of time.
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+/// Long enough for a busy two-core machine; nothing here takes that long when it works.
+pub const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Asks until there is an answer; fails after [`PATIENCE`], naming what did not happen.
+pub async fn until<T, F>(what: &str, mut ask: impl FnMut() -> F) -> Result<T>
+where
+    F: Future<Output = Result<Option<T>>>,
+{
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask().await? {
+            return Ok(answer);
+        }
+        if Instant::now() > deadline {
+            bail!("{what}: not within {} s", PATIENCE.as_secs());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,301 @@
+//! The aligned face: upright, 150 x 150, eyes and nose at fixed places.
+
+use zeroize::Zeroizing;
+
+use super::landmarks::Landmarks;
+use crate::geometry::Similarity;
+use crate::image::RgbImage;
+use crate::pack::dlib::resnet::INPUT as SIDE;
+
+/// Room around the face, as a share of its size.
+const PADDING: f64 = 0.25;
+
+/// Where the five landmarks of a mean face lie in the unit square.
+const MEAN_FACE: [[f64; 2]; 5] = [
+    [0.859_567_459_599_2, 0.213_498_153_801_4],
+    [0.646_060_476_410_4, 0.228_967_438_767_8],
+    [0.120_575_062_078_9, 0.213_727_452_684_8],
+    [0.334_085_061_371_2, 0.229_064_240_324_2],
+    [0.490_112_313_567_9, 0.627_797_531_647_5],
+];
+
+/// An aligned face. Wiped when dropped; it has no `Debug`.
+pub struct Chip {
+    pixels: Zeroizing<Vec<u8>>,
+}
+
+impl Chip {
+    /// Side in pixels.
+    pub const SIDE: usize = SIDE;
+
+    /// Takes SIDE x SIDE RGB pixels.
+    pub fn new(pixels: Vec<u8>) -> Option<Self> {
+        let pixels = Zeroizing::new(pixels);
+        (pixels.len() == SIDE * SIDE * 3).then_some(Self { pixels })
+    }
+
+    /// The pixels, RGB interleaved.
+    pub fn pixels(&self) -> &[u8] {
+        &self.pixels
+    }
+}
+
+/// Cuts the chip out of the picture: rotated, scaled by a Gaussian pyramid and then bilinearly.
+/// What lies outside the picture is black.
+pub fn chip(image: &RgbImage, landmarks: &Landmarks) -> Chip {
+    let square = Square::around(landmarks);
+    let depth = square.pyramid_depth();
+    let region = square.region(depth, image);
+    let mut out = Zeroizing::new(vec![0u8; SIDE * SIDE * 3]);
+    if let Some(region) = region {
+        let source = pyramid(image, &region, depth);
+        let square = square.at_level(&region, depth);
+        sample(&source, &square, &mut out);
+    }
+    Chip { pixels: out }
+}
+
+/// A square turned by `angle` about its centre; edges in pixel coordinates.
+#[derive(Clone, Copy)]
+struct Square {
+    left: f64,
+    top: f64,
+    right: f64,
+    bottom: f64,
+    angle: f64,
+}
+
+/// Whole pixels of the picture that the chip needs.
+struct Region {
+    left: usize,
+    top: usize,
+    width: usize,
+    height: usize,
+}
+
+impl Square {
+    fn around(landmarks: &Landmarks) -> Self {
+        let size = SIDE as f64;
+        let from = MEAN_FACE.map(|p| p.map(|v| (PADDING + v) / (2.0 * PADDING + 1.0) * size));
+        let to = landmarks.0.map(|p| p.map(|v| v as f64));
+        let transform = Similarity::fit(&from, &to);
+        let angle = transform.b.atan2(transform.a);
+        let scale = transform.a.hypot(transform.b);
+        let [cx, cy] = transform.apply([size / 2.0, size / 2.0]);
+        let reach = (size * scale - 1.0) / 2.0;
+        Self { left: cx - reach, top: cy - reach, right: cx + reach, bottom: cy + reach, angle }
+    }
+
+    fn area(&self) -> f64 {
+        (self.right - self.left + 1.0) * (self.bottom - self.top + 1.0)
+    }
+
+    /// The same square one pyramid level down.
+    fn down(&self) -> Self {
+        let (x, y) = (|v: f64| v / 2.0 - 1.25, |v: f64| v / 2.0 - 0.75);
+        Self { left: x(self.left), top: y(self.top), right: x(self.right), bottom: y(self.bottom), angle: self.angle }
+    }
+
+    /// How many halvings keep the square at least as large as the chip.
+    fn pyramid_depth(&self) -> u32 {
+        let mut depth = 0;
+        let mut square = self.down();
+        while square.area() > (SIDE * SIDE) as f64 {
+            square = square.down();
+            depth += 1;
+        }
+        depth
+    }
+
+    /// Corner by corner: top left, top right, bottom right, bottom left, turned.
+    fn corners(&self) -> [[f64; 2]; 4] {
+        let (cx, cy) = ((self.left + self.right) / 2.0, (self.top + self.bottom) / 2.0);
+        let (sin, cos) = self.angle.sin_cos();
+        [[self.left, self.top], [self.right, self.top], [self.right, self.bottom], [self.left, self.bottom]].map(
+            |[x, y]| {
+                let (x, y) = (x - cx, y - cy);
+                [cos * x - sin * y + cx, sin * x + cos * y + cy]
+            },
+        )
+    }
+
+    fn region(&self, depth: u32, image: &RgbImage) -> Option<Region> {
+        // Each level needs two more pixels around it for its filter.
+        let grow = (0..depth).fold(2.0, |grow, _| grow * 2.0 + 2.0);
+        let corners = self.corners();
+        let along =
+            |axis: usize, pick: fn(f64, f64) -> f64, start: f64| corners.iter().map(|c| c[axis]).fold(start, pick);
+        let clip = |low: f64, high: f64, length: usize| -> Option<(usize, usize)> {
+            let low = (low - grow).max(0.0);
+            let high = (high + grow).min(length as f64 - 1.0);
+            if low > high || low.is_nan() || high.is_nan() {
+                return None;
+            }
+            let (low, high) = ((low + 0.5).floor() as usize, (high + 0.5).floor() as usize);
+            Some((low, high - low + 1))
+        };
+        let (left, width) =
+            clip(along(0, f64::min, f64::INFINITY), along(0, f64::max, f64::NEG_INFINITY), image.width())?;
+        let (top, height) =
+            clip(along(1, f64::min, f64::INFINITY), along(1, f64::max, f64::NEG_INFINITY), image.height())?;
+        Some(Region { left, top, width, height })
+    }
+
+    /// The square in the coordinates of the region's pyramid level.
+    fn at_level(&self, region: &Region, depth: u32) -> Self {
+        let (dx, dy) = (region.left as f64, region.top as f64);
+        let moved = Self {
+            left: self.left - dx,
+            top: self.top - dy,
+            right: self.right - dx,
+            bottom: self.bottom - dy,
+            angle: self.angle,
+        };
+        (0..depth).fold(moved, |square, _| square.down())
+    }
+}
+
+/// Pixels, RGB interleaved; wiped when dropped.
+struct Level {
+    width: usize,
+    height: usize,
+    pixels: Zeroizing<Vec<u8>>,
+}
+
+fn pyramid(image: &RgbImage, region: &Region, depth: u32) -> Level {
+    let mut level = Level {
+        width: region.width,
+        height: region.height,
+        pixels: Zeroizing::new(Vec::with_capacity(region.width * region.height * 3)),
+    };
+    for y in region.top..region.top + region.height {
+        let start = (y * image.width() + region.left) * 3;
+        level.pixels.extend_from_slice(&image.data()[start..start + region.width * 3]);
+    }
+    (0..depth).fold(level, |level, _| level.halve())
+}
+
+impl Level {
+    /// Half the size, through the binomial filter 1 4 6 4 1 in both directions; the outermost
+    /// two rows and columns go.
+    fn halve(&self) -> Self {
+        let width = self.width.saturating_sub(3) / 2;
+        let height = self.height.saturating_sub(3) / 2;
+        let row_length = width * 3;
+        // Rows first, for all source rows, then columns, in whole numbers: 16 bits are enough.
+        let mut rows = Zeroizing::new(vec![0u16; self.height * row_length]);
+        for (source, out) in
+            self.pixels.chunks_exact((self.width * 3).max(1)).zip(rows.chunks_exact_mut(row_length.max(1)))
+        {
+            for (x, out) in out.chunks_exact_mut(3).enumerate() {
+                let at = &source[x * 6..x * 6 + 15];
+                for (channel, out) in out.iter_mut().enumerate() {
+                    let tap = |i: usize| u16::from(at[i * 3 + channel]);
+                    *out = tap(0) + tap(4) + 4 * (tap(1) + tap(3)) + 6 * tap(2);
+                }
+            }
+        }
+        let mut pixels = Zeroizing::new(vec![0u8; height * row_length]);
+        for (y, out) in pixels.chunks_exact_mut(row_length.max(1)).enumerate() {
+            let taps: [&[u16]; 5] = std::array::from_fn(|i| {
+                let start = (y * 2 + i) * row_length;
+                &rows[start..start + row_length]
+            });
+            for (x, out) in out.iter_mut().enumerate() {
+                let sum = taps[0][x] + taps[4][x] + 4 * (taps[1][x] + taps[3][x]) + 6 * taps[2][x];
+                *out = (sum >> 8) as u8;
+            }
+        }
+        Self { width, height, pixels }
+    }
+}
+
+/// Bilinear, in 64 bits, rounded down; black where a neighbour is outside.
+fn sample(source: &Level, square: &Square, out: &mut [u8]) {
+    let [origin, across, _, down] = square.corners();
+    let last = SIDE as f64 - 1.0;
+    let dx = [(across[0] - origin[0]) / last, (across[1] - origin[1]) / last];
+    let dy = [(down[0] - origin[0]) / last, (down[1] - origin[1]) / last];
+    let stride = source.width * 3;
+    let (max_x, max_y) = (source.width as f64 - 1.0, source.height as f64 - 1.0);
+    for (row, out) in out.chunks_exact_mut(SIDE * 3).enumerate() {
+        for (column, out) in out.chunks_exact_mut(3).enumerate() {
+            let (c, r) = (column as f64, row as f64);
+            let x = dx[0] * c + dy[0] * r + origin[0];
+            let y = dx[1] * c + dy[1] * r + origin[1];
+            let (left, top) = (x.floor(), y.floor());
+            if !(left >= 0.0 && top >= 0.0 && left + 1.0 <= max_x && top + 1.0 <= max_y) {
+                continue;
+            }
+            let (fx, fy) = (x - left, y - top);
+            let at = top as usize * stride + left as usize * 3;
+            let above = &source.pixels[at..at + 6];
+            let below = &source.pixels[at + stride..at + stride + 6];
+            for (channel, out) in out.iter_mut().enumerate() {
+                let value = |side: &[u8], i: usize| f64::from(side[i * 3 + channel]);
+                let upper = (1.0 - fx) * value(above, 0) + fx * value(above, 1);
+                let lower = (1.0 - fx) * value(below, 0) + fx * value(below, 1);
+                *out = ((1.0 - fy) * upper + fy * lower) as u8;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ramp(width: usize, height: usize) -> RgbImage {
+        let data =
+            (0..height).flat_map(|y| (0..width).flat_map(move |x| [(x % 256) as u8, (y % 256) as u8, 77])).collect();
+        RgbImage::new(width, height, data).unwrap()
+    }
+
+    /// Landmarks of a mean face, scaled and moved.
+    fn upright(scale: f64, x: f64, y: f64) -> Landmarks {
+        Landmarks(MEAN_FACE.map(|p| [(p[0] * scale + x).round() as i64, (p[1] * scale + y).round() as i64]))
+    }
+
+    #[test]
+    fn an_upright_face_of_chip_size_is_cut_out_in_place() {
+        let image = ramp(256, 256);
+        let chip = chip(&image, &upright(100.0, 80.0, 90.0));
+        // The chip's centre is the face's, and its scale is 1 (but for rounding of landmarks).
+        let centre = (75 * SIDE + 75) * 3;
+        let [r, g, b] = [centre, centre + 1, centre + 2].map(|i| chip.pixels()[i]);
+        assert!(r.abs_diff(130) <= 2 && g.abs_diff(140) <= 2, "{r} {g}");
+        assert_eq!(b, 77);
+    }
+
+    #[test]
+    fn a_large_face_goes_through_the_pyramid() {
+        let image = ramp(1024, 1024);
+        let landmarks = upright(420.0, 300.0, 300.0);
+        assert!(Square::around(&landmarks).pyramid_depth() > 0);
+        let chip = chip(&image, &landmarks);
+        assert!(chip.pixels().chunks(3).all(|p| p[2] == 77 || p[2] == 76));
+    }
+
+    #[test]
+    fn outside_the_picture_is_black_and_absurd_landmarks_do_no_harm() {
+        let image = ramp(64, 64);
+        let outside = chip(&image, &upright(100.0, 5_000.0, 5_000.0));
+        assert!(outside.pixels().iter().all(|v| *v == 0));
+        let one_point = chip(&image, &Landmarks([[10, 10]; 5]));
+        assert_eq!(one_point.pixels().len(), SIDE * SIDE * 3);
+        let huge = chip(&image, &upright(1e7, -5e6, -5e6));
+        assert_eq!(huge.pixels().len(), SIDE * SIDE * 3);
+    }
+
+    #[test]
+    fn halving_is_the_binomial_filter_in_whole_numbers() {
+        let mut pixels = vec![0u8; 7 * 7 * 3];
+        pixels[(3 * 7 + 3) * 3] = 255;
+        let level = Level { width: 7, height: 7, pixels: Zeroizing::new(pixels) };
+        let half = level.halve();
+        assert_eq!((half.width, half.height), (2, 2));
+        // Centres lie at 2 and 4: the impulse at 3 is one step from each, weight 4 in each
+        // direction.
+        assert_eq!(half.pixels[0], (255u32 * 16 / 256) as u8);
+    }
+}

@@ -1,0 +1,9 @@
+//! One face in one picture: found, aligned, measured.
+
+pub mod chip;
+pub mod detect;
+pub mod gate;
+pub mod landmarks;
+pub(crate) mod letterbox;
+pub mod quality;
+pub mod replay;

@@ -1,0 +1,32 @@
+//! The networks, built of libtorch operations.
+
+pub(crate) mod graph;
+pub(crate) mod resnet;
+
+use tch::{Kind, Tensor};
+
+use crate::error::EngineError;
+
+/// A four-dimensional weight in channels-last memory order, which is what the input is in.
+fn channels_last(values: &[f32], shape: [i64; 4]) -> Result<Tensor, EngineError> {
+    Ok(Tensor::f_from_slice(values)?
+        .f_reshape(shape)?
+        .f_permute([0, 2, 3, 1])?
+        .f_contiguous()?
+        .f_permute([0, 3, 1, 2])?)
+}
+
+/// Bytes of `count` pictures of `side` x `side` RGB pixels, as a tensor in that order.
+pub(crate) fn pixels(bytes: &[u8], count: usize, side: usize) -> Result<Tensor, EngineError> {
+    let side = side as i64;
+    Ok(Tensor::f_from_data_size(bytes, &[count as i64, side, side, 3], Kind::Uint8)?)
+}
+
+/// The values of a tensor, row by row.
+pub(crate) fn values(tensor: &Tensor) -> Result<Vec<f32>, EngineError> {
+    let tensor = tensor.f_to_device(tch::Device::Cpu)?.f_to_kind(Kind::Float)?.f_contiguous()?;
+    let mut out = vec![0f32; tensor.numel()];
+    let count = out.len();
+    tensor.f_copy_data(&mut out, count)?;
+    Ok(out)
+}

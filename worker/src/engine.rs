@@ -1,0 +1,150 @@
+//! Evidence in, judgement out: the stages that need no database, shared by the pipeline and the offline job.
+//!
+//! Document gates and picture decoding run on the rayon pool; faces go through the batcher. Pictures are the largest
+//! thing in memory, so only a few attempts may hold decoded pictures that the batcher has not taken yet.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Instant;
+
+use proofmill_contract::claims::DocumentData;
+use proofmill_contract::{Evidence, OrganisationPolicy, Outcome, Timestamp};
+use proofmill_emrtd::TrustStore;
+use proofmill_face::Prepared;
+use proofmill_telemetry::Metrics;
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::decide::{self, Decision, DocumentDecision};
+use crate::document::{self, Transcript};
+use crate::face::{FaceLane, FaceStage};
+
+/// What an attempt is judged by, besides its evidence.
+pub struct Case {
+    /// The organisation's policy.
+    pub policy: OrganisationPolicy,
+    /// Claims that the holder agreed to share: decides what is kept of the document until the verdict.
+    pub selected_field_keys: Vec<String>,
+    /// The challenge that was sent to the chip, if one was.
+    pub challenge: Option<[u8; 8]>,
+    /// The moment at which dates count: when the evidence was accepted, so that a backlog is never the holder's failure.
+    pub at: Timestamp,
+}
+
+/// What was decided, and what claims are made from.
+pub struct Judgement {
+    /// The decision.
+    pub decision: Decision,
+    /// The document's data; only when accepted.
+    pub document: Option<DocumentData>,
+}
+
+/// Why an attempt could not be judged. Never its user's failure.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// Something around the attempt does not work; another time or place may do.
+    #[error("{part}: {error}")]
+    System {
+        /// Which part, as metrics name it: `store`, `queue`, `vault`, `trust`, `model`, `gpu`.
+        part: &'static str,
+        /// What it said; nothing of the evidence.
+        error: String,
+    },
+    /// Judging this attempt broke the code that judged it; it may do so again.
+    #[error("{0}")]
+    Poison(String),
+}
+
+impl Fault {
+    /// A fault of a part.
+    pub fn system(part: &'static str, error: &(impl std::fmt::Display + ?Sized)) -> Self {
+        Fault::System { part, error: error.to_string() }
+    }
+}
+
+/// The stages, ready to judge.
+pub struct Engine {
+    trust: Arc<TrustStore>,
+    face: Arc<dyn FaceStage>,
+    metrics: Arc<Metrics>,
+    slots: Semaphore,
+}
+
+impl Engine {
+    /// An engine that works on at most `threads` documents at once.
+    pub fn new(trust: Arc<TrustStore>, face: Arc<dyn FaceStage>, metrics: Arc<Metrics>, threads: usize) -> Self {
+        // One more than threads, so that the pool has its next attempt while one waits for the batcher.
+        Self { trust, face, metrics, slots: Semaphore::new(threads + 1) }
+    }
+
+    /// Judges one attempt.
+    ///
+    /// # Errors
+    /// [`Fault`], after which nothing is known about the attempt.
+    pub async fn judge(&self, evidence: Evidence, case: Arc<Case>, lane: FaceLane) -> Result<Judgement, Fault> {
+        let slot = self.slots.acquire().await.map_err(|_| Fault::system("model", "the engine has stopped"))?;
+        let examined = {
+            let (trust, face, metrics) = (self.trust.clone(), self.face.clone(), self.metrics.clone());
+            on_pool(move || examine(evidence, &case, &trust, &*face, &metrics)).await?
+        };
+        let (checks, pictures, document) = match examined {
+            Examined::Decided(decision) => return Ok(Judgement { decision, document: None }),
+            Examined::Faces { checks, pictures, document } => (checks, pictures, document),
+        };
+        let started = Instant::now();
+        let answer = self.face.submit(pictures, lane).await?;
+        drop(slot);
+        let verdict = answer.await?;
+        observe(&self.metrics, "embed", started);
+        let decision = decide::faces(checks, &verdict, self.face.model());
+        let document = (decision.outcome == Outcome::Accepted).then_some(*document);
+        Ok(Judgement { decision, document })
+    }
+}
+
+/// What the processor stages leave behind; the evidence itself is wiped by then.
+enum Examined {
+    Decided(Decision),
+    Faces { checks: proofmill_contract::Checks, pictures: Prepared, document: Box<DocumentData> },
+}
+
+fn examine(evidence: Evidence, case: &Case, trust: &TrustStore, face: &dyn FaceStage, metrics: &Metrics) -> Examined {
+    let started = Instant::now();
+    let transcript = Transcript::of(&evidence);
+    let verified = document::verify(&evidence, transcript.as_ref(), case, trust);
+    observe(metrics, "document", started);
+    let checks = match decide::document(&verified.report, &case.policy) {
+        DocumentDecision::Rejected(decision) => return Examined::Decided(decision),
+        DocumentDecision::Faces(checks) => checks,
+    };
+    let (Some(mrz), Some(portrait)) = (&verified.mrz, &verified.portrait) else {
+        return Examined::Decided(decide::content_unusable(checks, "document_content_absent"));
+    };
+    let document = match document::data(mrz, portrait, &case.selected_field_keys) {
+        Ok(document) => document,
+        Err(reason) => return Examined::Decided(decide::content_unusable(checks, reason)),
+    };
+    let selfies: Vec<&[u8]> = evidence.selfies().collect();
+    let started = Instant::now();
+    let prepared = face.prepare(portrait.image, &selfies);
+    observe(metrics, "decode", started);
+    match prepared {
+        Ok(pictures) => Examined::Faces { checks, pictures, document: Box::new(document) },
+        Err(failure) => Examined::Decided(decide::faces(checks, &failure.verdict(), face.model())),
+    }
+}
+
+fn observe(metrics: &Metrics, stage: &str, started: Instant) {
+    metrics.stage_seconds.with_label_values(&[stage]).observe(started.elapsed().as_secs_f64());
+}
+
+/// Runs on the rayon pool. A panic costs this attempt alone, and says so.
+async fn on_pool<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
+    let (answer, wait) = oneshot::channel();
+    rayon::spawn(move || {
+        let result =
+            catch_unwind(AssertUnwindSafe(work)).map_err(|_| Fault::Poison("the document stage panicked".to_owned()));
+        // Nobody waits when the lease was lost meanwhile.
+        let _ = answer.send(result);
+    });
+    wait.await.unwrap_or_else(|_| Err(Fault::system("model", "the processor pool has stopped")))
+}

@@ -1,0 +1,79 @@
+//! The worker's command line.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use proofmill_telemetry::{LogFormat, init_logging, install_panic_hook};
+use proofmill_worker::doctor::DoctorArgs;
+use proofmill_worker::models::ModelsCommand;
+use proofmill_worker::serve::{RunArgs, StandaloneArgs};
+use proofmill_worker::verify::VerifyArgs;
+use proofmill_worker::{doctor, models, serve, verify};
+
+/// Verifies passports and their holders.
+#[derive(Parser, Debug)]
+#[command(name = "proofmill-worker", version, about, arg_required_else_help = true)]
+struct Cli {
+    /// What to log, such as `info` or `warn,proofmill_worker=debug` [default: info; warn for commands that end]
+    #[arg(long, value_name = "FILTER", env = "PROOFMILL_LOG", global = true)]
+    log: Option<String>,
+    /// How to log: `human` or `json`
+    #[arg(long, value_name = "FORMAT", env = "PROOFMILL_LOG_FORMAT", default_value = "human", global = true)]
+    log_format: String,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Everything in one process: api, relay, worker and webhook sender
+    Standalone(Box<StandaloneArgs>),
+    /// A cluster's worker: takes attempts from the queue, settles them, sends webhooks
+    Run(Box<RunArgs>),
+    /// Verify a file or folder of evidence without any server
+    Verify(Box<VerifyArgs>),
+    /// List or check model packs
+    #[command(subcommand)]
+    Models(ModelsCommand),
+    /// Tell whether this machine and configuration can work
+    Doctor(Box<DoctorArgs>),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match start(cli) {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn start(cli: Cli) -> anyhow::Result<u8> {
+    let serves = matches!(cli.command, Command::Standalone(_) | Command::Run(_));
+    let filter = cli.log.as_deref().unwrap_or(if serves { "info" } else { "warn" });
+    let format = match cli.log_format.as_str() {
+        "human" => LogFormat::Human,
+        "json" => LogFormat::Json,
+        other => anyhow::bail!("log format `{other}` is unknown: human or json"),
+    };
+    init_logging(format, filter)?;
+    install_panic_hook();
+    // One provider of cryptography for TLS; a second install would fail and change nothing.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")?;
+    let status = runtime.block_on(async {
+        match cli.command {
+            Command::Standalone(args) => serve::standalone(*args).await,
+            Command::Run(args) => serve::run(*args).await,
+            Command::Verify(args) => verify::run(*args).await,
+            Command::Models(command) => models::run(command).await,
+            Command::Doctor(args) => Ok(doctor::run(*args).await),
+        }
+    });
+    // A reader that still waits for standard input must not keep the process.
+    runtime.shutdown_background();
+    status
+}

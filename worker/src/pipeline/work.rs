@@ -1,0 +1,328 @@
+//! One attempt: lease, open, judge, settle, destroy, acknowledge.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::FutureExt as _;
+use proofmill_api::tenancy::{DOCUMENT_ID_KEY, HUMAN_ID_KEY};
+use proofmill_contract::claims::{DerivedIdKeys, claims};
+use proofmill_contract::{AttemptId, Evidence, FailureCode, Lane, Outcome};
+use proofmill_queue::{Delivery, QueueError};
+use proofmill_store::{Lease, LeasedAttempt, SettleResult, Verdict};
+use proofmill_vault::VaultError;
+
+use super::Shared;
+use crate::engine::{Case, Fault, Judgement};
+use crate::face::FaceLane;
+
+/// Works on one delivery to its end.
+pub(super) async fn run(shared: &Shared, delivery: Delivery) {
+    let id = delivery.attempt_id().clone();
+    let started = Instant::now();
+    let lease = shared.parts.store.acquire_lease(&id, shared.config.lease, shared.parts.clock.now()).await;
+    stage(shared, "intake", started.elapsed());
+    match lease {
+        Ok(Lease::Acquired(lease)) => leased(shared, delivery, lease).await,
+        Ok(Lease::HeldByOther { until }) => {
+            // Whoever holds it settles it, or falls silent and lets it be taken over.
+            let wait = until.since(shared.parts.clock.now()) + Duration::from_secs(1);
+            finished(&id, "put off", delivery.retry_later(wait).await);
+        }
+        Ok(Lease::Settled | Lease::Quarantined | Lease::Gone) => acknowledge(&id, delivery).await,
+        Err(error) => {
+            tracing::warn!(attempt = %id, %error, "no lease; trying again later");
+            shared.parts.metrics.system_faults.with_label_values(&["store"]).inc();
+            shared.isolation.clear(&id);
+            finished(&id, "put off", delivery.retry_later(shared.config.retry_base).await);
+        }
+    }
+}
+
+async fn leased(shared: &Shared, delivery: Delivery, lease: LeasedAttempt) {
+    let id = &lease.attempt.id;
+    let suspect = shared.isolation.is_suspect(id, delivery.redelivered, lease.tries);
+    if lease.tries > shared.config.max_leases {
+        let reason = format!("leased {} times without a verdict", lease.tries - 1);
+        return set_aside(shared, delivery, &lease, &reason).await;
+    }
+    let end = {
+        let work = async {
+            let pass = shared.isolation.pass(suspect).await;
+            if pass.is_alone() {
+                shared.parts.metrics.isolated.inc();
+            }
+            let judged = judge(shared, &lease, pass.is_alone()).await?;
+            // Nothing that follows runs code on evidence: others may go on.
+            drop(pass);
+            let verdict = verdict(shared, &lease, judged)?;
+            let outcome = verdict.outcome;
+            Ok((outcome, shared.settler.settle(verdict).await?))
+        };
+        // The stages catch their own panics; this catches those of everything around them.
+        let work = AssertUnwindSafe(work)
+            .catch_unwind()
+            .map(|caught| caught.unwrap_or_else(|_| Err(Stop::Fault(Fault::Poison("the pipeline panicked".into())))));
+        while_leased(shared, &lease, work).await
+    };
+    match end {
+        None => {
+            tracing::warn!(attempt = %id, "lease lost; nothing is written");
+            shared.parts.metrics.leases_lost.inc();
+            acknowledge(id, delivery).await;
+        }
+        Some(Ok((outcome, result))) => settled(shared, delivery, &lease, outcome, result).await,
+        Some(Err(stop)) => stopped(shared, delivery, &lease, stop).await,
+    }
+}
+
+/// Why an attempt was not settled.
+enum Stop {
+    Fault(Fault),
+    /// Its evidence is gone or does not open: no retry can bring it back.
+    Unopenable(String),
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        Stop::Fault(fault)
+    }
+}
+
+async fn judge(shared: &Shared, lease: &LeasedAttempt, alone: bool) -> Result<Judgement, Stop> {
+    let started = Instant::now();
+    let evidence = open(shared, lease).await?;
+    stage(shared, "open", started.elapsed());
+    let attempt = &lease.attempt;
+    let case = Arc::new(Case {
+        policy: lease.organisation.policy.clone(),
+        selected_field_keys: lease.selected_field_keys.clone(),
+        challenge: Some(attempt.challenge),
+        at: attempt.submitted_at.unwrap_or_else(|| shared.parts.clock.now()),
+    });
+    let lane = match (alone, attempt.lane) {
+        (true, _) => FaceLane::Isolated,
+        (false, Lane::Interactive) => FaceLane::Interactive,
+        (false, Lane::Bulk) => FaceLane::Bulk,
+    };
+    Ok(shared.parts.engine.judge(evidence, case, lane).await?)
+}
+
+async fn open(shared: &Shared, lease: &LeasedAttempt) -> Result<Evidence, Stop> {
+    if lease.kept_chip_evidence.is_some() {
+        return Err(Stop::Unopenable("it relies on kept chip evidence, which this version does not open".into()));
+    }
+    shared.parts.vault.open(&lease.attempt.id, &lease.sealed).await.map_err(|error| match error {
+        // The message names the object, never what is in it.
+        VaultError::Missing { .. } | VaultError::Corrupt { .. } => Stop::Unopenable(error.to_string()),
+        _ => Stop::Fault(Fault::system("vault", &with_cause(&error))),
+    })
+}
+
+fn verdict(shared: &Shared, lease: &LeasedAttempt, judged: Judgement) -> Result<Verdict, Fault> {
+    let started = Instant::now();
+    let claims = match &judged.document {
+        Some(document) => {
+            let today = shared.parts.clock.now().utc_date();
+            Some(claims(document, &lease.selected_field_keys, &derived_id_keys(shared, lease)?, today))
+        }
+        None => None,
+    };
+    stage(shared, "decide", started.elapsed());
+    Ok(Verdict {
+        attempt_id: lease.attempt.id.clone(),
+        lease_token: lease.token.clone(),
+        outcome: judged.decision.outcome,
+        checks: judged.decision.checks,
+        claims,
+        kept_chip_evidence: None,
+    })
+}
+
+fn derived_id_keys(shared: &Shared, lease: &LeasedAttempt) -> Result<DerivedIdKeys, Fault> {
+    let organisation = &lease.organisation;
+    let open = |label, sealed| {
+        shared
+            .parts
+            .deployment
+            .open(label, organisation.id.as_str().as_bytes(), sealed)
+            .map_err(|error| Fault::system("vault", &format!("{label}: {error}")))
+    };
+    Ok(DerivedIdKeys {
+        document: open(DOCUMENT_ID_KEY, &organisation.document_id_key_sealed)?,
+        human: open(HUMAN_ID_KEY, &organisation.human_id_key_sealed)?,
+    })
+}
+
+/// Runs `work` and keeps its lease alive; `None` once the lease is another's.
+async fn while_leased<T>(shared: &Shared, lease: &LeasedAttempt, work: impl Future<Output = T>) -> Option<T> {
+    tokio::pin!(work);
+    let beat = shared.config.lease / 3;
+    let mut beats = tokio::time::interval_at(tokio::time::Instant::now() + beat, beat);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return Some(done),
+            _ = beats.tick() => {
+                let until = shared.parts.clock.now().plus(shared.config.lease);
+                match shared.parts.store.extend_lease(&lease.attempt.id, &lease.token, until).await {
+                    Ok(true) => {}
+                    Ok(false) => return None,
+                    // The verdict is written under the token, so going on is safe.
+                    Err(error) => tracing::warn!(attempt = %lease.attempt.id, %error, "lease not extended"),
+                }
+            }
+        }
+    }
+}
+
+async fn settled(shared: &Shared, delivery: Delivery, lease: &LeasedAttempt, outcome: Outcome, result: SettleResult) {
+    let id = &lease.attempt.id;
+    let metrics = &shared.parts.metrics;
+    match result {
+        SettleResult::Settled { session_status, event, deliveries, discarded } => {
+            count(shared, lease, outcome);
+            if let Some(event) = event {
+                metrics.events.with_label_values(&[event.as_str()]).inc();
+            }
+            tracing::info!(attempt = %id, session = %lease.session.id, %session_status, deliveries, "settled");
+            destroy(shared, discarded.iter().chain([&lease.sealed.object])).await;
+        }
+        SettleResult::AlreadySettled => destroy(shared, [&lease.sealed.object].into_iter()).await,
+        SettleResult::SessionEnded => {
+            metrics.settle_conflicts.inc();
+            metrics.verdicts.with_label_values(&[lease.attempt.lane.as_str(), "cancelled"]).inc();
+            tracing::info!(attempt = %id, session = %lease.session.id, "the session ended meanwhile; nothing is written");
+            destroy(shared, [&lease.sealed.object].into_iter()).await;
+        }
+        SettleResult::LostLease => {
+            metrics.leases_lost.inc();
+            tracing::warn!(attempt = %id, "lease lost before the verdict was written; nothing is written");
+        }
+        SettleResult::Conflict(constraint) => {
+            metrics.settle_conflicts.inc();
+            let fault = Fault::Poison(format!("the verdict was refused: {constraint}"));
+            return stopped(shared, delivery, lease, Stop::Fault(fault)).await;
+        }
+    }
+    acknowledge(id, delivery).await;
+}
+
+fn count(shared: &Shared, lease: &LeasedAttempt, outcome: Outcome) {
+    let metrics = &shared.parts.metrics;
+    let lane = lease.attempt.lane.as_str();
+    match outcome {
+        Outcome::Accepted => metrics.verdicts.with_label_values(&[lane, "accepted"]).inc(),
+        Outcome::Rejected(code) => {
+            metrics.verdicts.with_label_values(&[lane, "rejected"]).inc();
+            metrics.rejections.with_label_values(&[FailureCode::as_str(code)]).inc();
+        }
+    }
+    if let Some(submitted) = lease.attempt.submitted_at {
+        let age = shared.parts.clock.now().since(submitted);
+        metrics.submit_to_verdict_seconds.with_label_values(&[lane]).observe(age.as_secs_f64());
+    }
+}
+
+async fn stopped(shared: &Shared, delivery: Delivery, lease: &LeasedAttempt, stop: Stop) {
+    let id = &lease.attempt.id;
+    let fault = match stop {
+        Stop::Unopenable(reason) => return set_aside(shared, delivery, lease, &reason).await,
+        Stop::Fault(fault) => fault,
+    };
+    match &fault {
+        Fault::System { part, .. } => {
+            shared.parts.metrics.system_faults.with_label_values(&[part]).inc();
+            shared.isolation.clear(id);
+        }
+        Fault::Poison(reason) if lease.tries >= shared.config.max_tries => {
+            return set_aside(shared, delivery, lease, reason).await;
+        }
+        Fault::Poison(_) => {}
+    }
+    let delay = backoff(&shared.config, lease.tries);
+    tracing::warn!(attempt = %id, tries = lease.tries, %fault, retry_in_s = delay.as_secs_f32(), "not judged; nobody is charged");
+    if let Err(error) = shared.parts.store.release_lease(id, &lease.token, shared.parts.clock.now()).await {
+        // It runs out by itself.
+        tracing::warn!(attempt = %id, %error, "lease not released");
+    }
+    finished(id, "put off", delivery.retry_later(delay).await);
+}
+
+/// Sets an attempt aside for an operator. The user is not charged.
+async fn set_aside(shared: &Shared, delivery: Delivery, lease: &LeasedAttempt, reason: &str) {
+    let id = &lease.attempt.id;
+    match shared.parts.store.quarantine(id, &lease.token, reason, shared.parts.clock.now()).await {
+        Ok(true) => {
+            shared.parts.metrics.quarantined.inc();
+            tracing::error!(attempt = %id, tries = lease.tries, reason, "set aside; nobody is charged; an operator must look");
+            finished(id, "dead-lettered", delivery.dead_letter().await);
+        }
+        // Cancelled or taken over meanwhile: there is nothing to set aside.
+        Ok(false) => acknowledge(id, delivery).await,
+        Err(error) => {
+            tracing::warn!(attempt = %id, %error, "not set aside; trying again later");
+            finished(id, "put off", delivery.retry_later(backoff(&shared.config, lease.tries)).await);
+        }
+    }
+}
+
+async fn destroy(shared: &Shared, objects: impl Iterator<Item = &String>) {
+    let mut objects: Vec<_> = objects.collect();
+    objects.sort_unstable();
+    objects.dedup();
+    for object in objects {
+        match shared.parts.vault.destroy(object).await {
+            Ok(()) => shared.parts.metrics.evidence_destroyed.inc(),
+            // Its wrapped key is gone with the verdict, so nobody can read it; a sweep removes the bytes.
+            Err(error) => tracing::warn!(%error, "sealed evidence not removed yet"),
+        }
+    }
+}
+
+async fn acknowledge(id: &AttemptId, delivery: Delivery) {
+    finished(id, "acknowledged", delivery.ack().await);
+}
+
+/// A job that could not be handed back comes again by itself, and is then found settled.
+fn finished(id: &AttemptId, what: &'static str, result: Result<(), QueueError>) {
+    if let Err(error) = result {
+        tracing::debug!(attempt = %id, %error, "job not {what}; it comes again");
+    }
+}
+
+fn backoff(config: &super::PipelineConfig, tries: u32) -> Duration {
+    let doubled = config.retry_base.saturating_mul(1u32.checked_shl(tries.saturating_sub(1)).unwrap_or(u32::MAX));
+    // Spread, so that what failed together does not come back together.
+    doubled.min(config.retry_cap).mul_f64(rand::random_range(0.8..1.2))
+}
+
+fn stage(shared: &Shared, name: &str, took: Duration) {
+    shared.parts.metrics.stage_seconds.with_label_values(&[name]).observe(took.as_secs_f64());
+}
+
+fn with_cause(error: &VaultError) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::PipelineConfig;
+
+    #[test]
+    fn retries_back_off_up_to_the_cap() {
+        let config = PipelineConfig::default();
+        let near = |tries, seconds: f64| {
+            let delay = backoff(&config, tries).as_secs_f64();
+            assert!((seconds * 0.79..seconds * 1.21).contains(&delay), "{tries}: {delay}");
+        };
+        near(1, 1.0);
+        near(4, 8.0);
+        near(12, 300.0);
+        near(4_000_000, 300.0);
+    }
+}

@@ -1,0 +1,8 @@
+//! The worker against a real SQLite store, the in-process queue and a directory vault.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod faces;
+mod gallery;
+mod pipeline;
+mod support;
+mod verify;

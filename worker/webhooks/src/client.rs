@@ -1,0 +1,235 @@
+//! One try of one delivery.
+
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use proofmill_contract::webhook_url;
+use proofmill_jose::WebhookHeaders;
+use reqwest::header::RETRY_AFTER;
+use reqwest::redirect::Policy;
+
+use crate::resolver::{Lookup, NotPublic, PublicResolver};
+use crate::schedule::retry_after;
+
+/// How long a try may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// Until the connection stands.
+    pub connect: Duration,
+    /// The whole try, the answer included: an endpoint that drips one byte a second ends here.
+    pub total: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(5), total: Duration::from_secs(15) }
+    }
+}
+
+/// How much of an answer is read. It is read to keep the connection usable, and never kept.
+const ANSWER_LIMIT: usize = 16 << 10;
+
+/// What came of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// 2xx.
+    Delivered(u16),
+    /// 410: the endpoint wants no more.
+    Gone,
+    /// Any other status; with `Retry-After` where 429 or 503 carried one.
+    Refused(u16, Option<Duration>),
+    /// No connection, so nothing arrived; the word says why.
+    Unreachable(&'static str),
+    /// Connected, but no answer: the message may have arrived.
+    Unanswered(&'static str),
+}
+
+/// Sends deliveries. Cheap to clone; connections are pooled.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    allow_loopback: bool,
+}
+
+impl Client {
+    /// A client over a resolver; `allow_loopback` is the development switch.
+    ///
+    /// # Errors
+    /// Where TLS cannot be set up.
+    pub fn new(lookup: Lookup, allow_loopback: bool, timeouts: Timeouts) -> Result<Self, reqwest::Error> {
+        let http = reqwest::Client::builder()
+            .user_agent(concat!("Proofmill-Webhooks/", env!("CARGO_PKG_VERSION")))
+            // A redirect could lead inside, and a proxy would resolve names itself: both are off.
+            .redirect(Policy::none())
+            .no_proxy()
+            .dns_resolver(PublicResolver::new(lookup, allow_loopback))
+            .connect_timeout(timeouts.connect)
+            .timeout(timeouts.total)
+            .build()?;
+        Ok(Self { http, allow_loopback })
+    }
+
+    /// One try: `jwe` to `url`, under the headers that name and sign it.
+    pub async fn send(&self, url: &str, headers: &WebhookHeaders, jwe: String) -> Answer {
+        // A literal address never meets the resolver, so the text is checked at every try.
+        let Ok(url) = webhook_url::check(url, self.allow_loopback) else {
+            return Answer::Unreachable("url_rejected");
+        };
+        let request = headers.iter().fold(self.http.post(url).body(jwe), |request, (name, value)| request.header(name, value));
+        match request.send().await {
+            Err(error) => no_answer(&error),
+            Ok(response) => {
+                let status = response.status().as_u16();
+                let asked = response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()).and_then(retry_after);
+                read_away(response).await;
+                match status {
+                    200..=299 => Answer::Delivered(status),
+                    410 => Answer::Gone,
+                    429 | 503 => Answer::Refused(status, asked),
+                    _ => Answer::Refused(status, None),
+                }
+            }
+        }
+    }
+}
+
+/// Reads at most [`ANSWER_LIMIT`] bytes. The status has decided already: what goes wrong here changes nothing.
+async fn read_away(response: reqwest::Response) {
+    let mut body = response.bytes_stream();
+    let mut read = 0;
+    while let Some(Ok(chunk)) = body.next().await {
+        read += chunk.len();
+        if read >= ANSWER_LIMIT {
+            break;
+        }
+    }
+}
+
+/// Fixed words for what went wrong: an error's own text may name addresses.
+fn no_answer(error: &reqwest::Error) -> Answer {
+    if error.is_builder() {
+        return Answer::Unreachable("request_invalid");
+    }
+    if caused_by::<NotPublic>(error) {
+        return Answer::Unreachable("address_not_public");
+    }
+    if error.is_connect() {
+        let word = if caused_by::<rustls::Error>(error) {
+            "tls_failed"
+        } else if error.is_timeout() {
+            "connect_timeout"
+        } else {
+            "connect_failed"
+        };
+        return Answer::Unreachable(word);
+    }
+    Answer::Unanswered(if error.is_timeout() { "timeout" } else { "connection_broken" })
+}
+
+/// Whether an error of type `E` is anywhere below. The transport wraps errors in `io::Error`, whose `source` skips what it holds.
+fn caused_by<E: std::error::Error + 'static>(error: &(dyn std::error::Error + 'static)) -> bool {
+    let held = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    error.is::<E>() || held.is_some_and(|held| caused_by::<E>(held)) || error.source().is_some_and(caused_by::<E>)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::SocketAddr;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use axum::Router;
+    use axum::http::StatusCode;
+    use axum::response::{IntoResponse, Redirect};
+    use axum::routing::post;
+    use proofmill_jose::SigningSecret;
+
+    use crate::resolver::system_lookup;
+
+    /// A receiver on loopback that counts what reaches it.
+    async fn receiver() -> (SocketAddr, Arc<AtomicUsize>) {
+        let hits = Arc::new(AtomicUsize::new(0));
+        let counter = hits.clone();
+        let hit = move || counter.fetch_add(1, Ordering::SeqCst);
+        let app = Router::new()
+            .route("/ok", post({ let hit = hit.clone(); move || async move { hit(); StatusCode::NO_CONTENT } }))
+            .route("/gone", post(|| async { StatusCode::GONE }))
+            .route("/busy", post(|| async { (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "77")]).into_response() }))
+            .route("/broken", post(|| async { (StatusCode::INTERNAL_SERVER_ERROR, [("retry-after", "77")]).into_response() }))
+            .route("/moved", post(|| async { Redirect::temporary("/ok") }))
+            .route("/endless", post(|| async {
+                axum::body::Body::from_stream(futures::stream::repeat_with(|| Ok::<_, std::io::Error>(vec![0_u8; 4096])))
+            }))
+            .route("/hang", post(|| async { std::future::pending::<StatusCode>().await }));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        (address, hits)
+    }
+
+    fn client(lookup: Lookup, allow_loopback: bool) -> Client {
+        let timeouts = Timeouts { connect: Duration::from_secs(2), total: Duration::from_millis(700) };
+        Client::new(lookup, allow_loopback, timeouts).unwrap()
+    }
+
+    fn headers() -> WebhookHeaders {
+        let secret = SigningSecret::parse("whsec_0123456789abcdefghijklmnopqrstuv").unwrap();
+        WebhookHeaders::new(&[&secret], "whd_1", "evt_1", "verification.session.expired", 1, b"a.b.c.d.e")
+    }
+
+    async fn answer(client: &Client, url: &str) -> Answer {
+        client.send(url, &headers(), "a.b.c.d.e".to_owned()).await
+    }
+
+    #[tokio::test]
+    async fn each_answer_is_told_apart() {
+        let (address, _) = receiver().await;
+        let client = client(system_lookup(), true);
+        let at = |path: &str| format!("http://{address}{path}");
+        assert_eq!(answer(&client, &at("/ok")).await, Answer::Delivered(204));
+        assert_eq!(answer(&client, &at("/gone")).await, Answer::Gone);
+        assert_eq!(answer(&client, &at("/busy")).await, Answer::Refused(503, Some(Duration::from_secs(77))));
+        assert_eq!(answer(&client, &at("/broken")).await, Answer::Refused(500, None));
+        assert_eq!(answer(&client, &at("/endless")).await, Answer::Delivered(200));
+        assert_eq!(answer(&client, &at("/hang")).await, Answer::Unanswered("timeout"));
+    }
+
+    #[tokio::test]
+    async fn a_redirect_is_a_failure_and_is_not_followed() {
+        let (address, hits) = receiver().await;
+        let client = client(system_lookup(), true);
+        assert_eq!(answer(&client, &format!("http://{address}/moved")).await, Answer::Refused(307, None));
+        assert_eq!(hits.load(Ordering::SeqCst), 0);
+    }
+
+    #[tokio::test]
+    async fn a_public_name_that_resolves_inside_is_not_connected_to() {
+        for inside in ["127.0.0.1:0", "169.254.169.254:0", "[::ffff:10.0.0.1]:0", "[64:ff9b::a00:1]:0"] {
+            let lookups = Arc::new(AtomicUsize::new(0));
+            let counter = lookups.clone();
+            let lookup: Lookup = Arc::new(move |_| {
+                counter.fetch_add(1, Ordering::SeqCst);
+                Box::pin(async move { Ok(vec![inside.parse().unwrap()]) })
+            });
+            let client = client(lookup, false);
+            let answered = answer(&client, "https://hooks.example.com/ok").await;
+            assert_eq!(answered, Answer::Unreachable("address_not_public"), "{inside}");
+            assert_eq!(lookups.load(Ordering::SeqCst), 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn literal_inside_addresses_and_closed_ports_are_unreachable() {
+        let (address, hits) = receiver().await;
+        let strict = client(system_lookup(), false);
+        let answered = answer(&strict, &format!("https://127.0.0.1:{}/ok", address.port())).await;
+        assert_eq!(answered, Answer::Unreachable("url_rejected"));
+        assert_eq!(hits.load(Ordering::SeqCst), 0);
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let lenient = client(system_lookup(), true);
+        assert_eq!(answer(&lenient, &format!("http://{closed}/")).await, Answer::Unreachable("connect_failed"));
+        // Plain HTTP where TLS was asked for.
+        assert_eq!(answer(&lenient, &format!("https://{address}/ok")).await, Answer::Unreachable("tls_failed"));
+    }
+}

@@ -1,0 +1,65 @@
+//! When to try again.
+
+use std::time::Duration;
+
+use proofmill_contract::limits::DELIVERY_DELAYS;
+use proofmill_contract::Timestamp;
+use rand::{Rng, RngExt};
+
+/// A receiver may ask for a later try, but not for one after a day: the payload would be gone.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The moment of the next try after `tries_done` tries have failed, or `None` when the schedule has ended.
+///
+/// The scheduled delay carries ±20 % jitter, so that an endpoint that comes back is not met by everything that failed
+/// while it was away at one instant. `retry_after` (429 and 503) can only make it later.
+pub fn next_try(
+    tries_done: u32,
+    now: Timestamp,
+    retry_after: Option<Duration>,
+    rng: &mut impl Rng,
+) -> Option<Timestamp> {
+    let delay = DELIVERY_DELAYS.get(usize::try_from(tries_done).ok()?)?;
+    let jittered = delay.mul_f64(rng.random_range(0.8..=1.2));
+    let asked = retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER);
+    Some(now.plus(jittered.max(asked)))
+}
+
+/// Reads `Retry-After` in seconds (RFC 9110 §10.2.3). The date form is left to the schedule: it would tie the delay to
+/// the receiver's clock.
+pub fn retry_after(value: &str) -> Option<Duration> {
+    value.trim().parse::<u64>().ok().map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha20Rng;
+
+    #[test]
+    fn eight_tries_with_a_fifth_of_jitter_then_no_more() {
+        let now = Timestamp::from_secs(1_000);
+        for seed in 0..200 {
+            let mut rng = ChaCha20Rng::seed_from_u64(seed);
+            for (tries, delay) in DELIVERY_DELAYS.iter().enumerate().skip(1) {
+                let at = next_try(tries as u32, now, None, &mut rng).unwrap().since(now);
+                assert!(at >= delay.mul_f64(0.799) && at <= delay.mul_f64(1.201), "{tries}: {at:?}");
+            }
+            assert_eq!(next_try(8, now, None, &mut rng), None);
+        }
+    }
+
+    #[test]
+    fn retry_after_only_makes_it_later() {
+        let now = Timestamp::from_secs(0);
+        let mut rng = ChaCha20Rng::seed_from_u64(1);
+        let hour = Some(Duration::from_secs(3_600));
+        assert_eq!(next_try(1, now, hour, &mut rng).unwrap().as_secs(), 3_600);
+        assert!(next_try(6, now, hour, &mut rng).unwrap().as_secs() > 3_600 * 7);
+        let century = Some(Duration::from_secs(u64::MAX));
+        assert_eq!(next_try(1, now, century, &mut rng).unwrap().as_secs(), 86_400);
+        assert_eq!(retry_after(" 120 "), Some(Duration::from_secs(120)));
+        assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:37 GMT"), None);
+    }
+}
