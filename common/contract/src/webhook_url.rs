@@ -95,10 +95,13 @@ fn is_public_v6(ip: Ipv6Addr) -> bool {
         return is_public_v4(carried(s[1], s[2])); // 6to4
     }
     let global_unicast = (s[0] & 0xe000) == 0x2000; // 2000::/3, the only global unicast space
-    let special = (s[0] == 0x2001 && s[1] < 0x200) // IETF protocol assignments, Teredo, ORCHID
-        || (s[0] == 0x2001 && s[1] == 0xdb8) // documentation
-        || (s[0] == 0x3fff && s[1] < 0x1000) // documentation
-        || s[0] == 0x5f00; // segment routing
+    let special = match s[0] {
+        // IETF protocol assignments, Teredo, ORCHID; documentation.
+        0x2001 => s[1] < 0x200 || s[1] == 0xdb8,
+        // Documentation.
+        0x3fff => s[1] < 0x1000,
+        _ => false,
+    };
     global_unicast && !special
 }
 

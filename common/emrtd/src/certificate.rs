@@ -33,7 +33,7 @@ pub(crate) struct Certificate {
     pub not_before: UnixTime,
     pub not_after: UnixTime,
     pub key: Result<PreparedKey, KeyError>,
-    pub cofactor_absent: bool,
+    pub key_deviations: DeviationSet,
     /// The subject key identifier, or the SHA-1 of the key where there is none (RFC 5280 section 4.2.1.2).
     pub key_identifier: Box<[u8]>,
     pub authority_key_identifier: Option<Box<[u8]>>,
@@ -101,7 +101,7 @@ impl Certificate {
         fields.finish()?;
 
         let parsed_key = parse_spki(&spki);
-        let cofactor_absent = parsed_key.as_ref().is_ok_and(|parsed| parsed.cofactor_absent);
+        let key_deviations = parsed_key.as_ref().map_or(DeviationSet::EMPTY, |parsed| parsed.deviations);
         let key_identifier = match extensions.subject_key_identifier {
             Some(identifier) => identifier.to_vec(),
             None => sha1_of_key(&spki)?,
@@ -120,7 +120,7 @@ impl Certificate {
             not_before,
             not_after,
             key: parsed_key.map(|parsed| PreparedKey::new(parsed.key)),
-            cofactor_absent,
+            key_deviations,
             key_identifier: key_identifier.into(),
             authority_key_identifier: extensions.authority_key_identifier.map(Into::into),
             key_usage: extensions.key_usage,

@@ -66,6 +66,8 @@ deviations! {
     CertificateAlgorithmParametersDiffer = "certificate_algorithm_parameters_differ",
     /// The countries of certificate and machine readable zone are equal only by a known alias (such as GBD for GB).
     CountryAlias = "country_alias",
+    /// An RSA modulus is encoded as a negative number, without the zero octet before it.
+    RsaModulusNegative = "rsa_modulus_negative",
     /// The explicit EC parameters leave the cofactor out.
     EcCofactorAbsent = "ec_cofactor_absent",
     /// Length fields of the facial record differ from the data.

@@ -5,7 +5,7 @@ use crate::{
     crypto::{
         algorithm::SignatureAlgorithm,
         digest::Digest,
-        key::{KeyError, PublicKey},
+        key::{KeyError, ParsedKey, parse_spki},
     },
     oid,
 };
@@ -54,11 +54,14 @@ fn digest_of(algorithm: &Tlv<'_>) -> Option<Digest> {
 }
 
 /// The key of DG15.
-pub(crate) fn active_authentication_key(dg15: &[u8]) -> Result<PublicKey, KeyError> {
+pub(crate) fn active_authentication_key(dg15: &[u8]) -> Result<ParsedKey, KeyError> {
     let mut file = Reader::new(dg15);
     let content = file.expect(Tag::DG15)?;
     file.finish()?;
-    PublicKey::from_spki(content.value)
+    let mut fields = content.reader();
+    let spki = fields.expect(Tag::SEQUENCE)?;
+    fields.finish()?;
+    parse_spki(&spki)
 }
 
 #[cfg(test)]
@@ -66,13 +69,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_sample_dg14_of_9303_offers_chip_authentication() {
+    fn real_security_options_are_read() {
         let Some(path) = std::env::var_os("PROOFMILL_REFERENCE_DATA") else {
-            println!("skipped: PROOFMILL_REFERENCE_DATA is not set, so there is no sample DG14 to read");
+            println!("skipped: PROOFMILL_REFERENCE_DATA is not set, so there is no real DG14 to read");
             return;
         };
-        let dg14 =
-            std::fs::read(std::path::PathBuf::from(path).join("emrtd/dg2/spec_sample_encoded_dg14.bin")).unwrap();
+        let data = std::path::PathBuf::from(path).join("emrtd");
+        let read = |name: &str| std::fs::read(data.join(name)).unwrap();
+        for folder in ["specimen/bsi2008", "specimen/bsi-tr03105-5"] {
+            let options = SecurityOptions::parse(&read(&format!("{folder}/Datagroup14.bin"))).unwrap();
+            assert!(options.chip_authentication, "{folder}");
+            let key = active_authentication_key(&read(&format!("{folder}/Datagroup15.bin"))).unwrap();
+            println!("{folder}: {} {:?}", key.key.describe(), key.deviations.iter().collect::<Vec<_>>());
+        }
+        let dg14 = read("dg2/spec_sample_encoded_dg14.bin");
         assert!(SecurityOptions::parse(&dg14).unwrap().chip_authentication);
         for end in 0..dg14.len() {
             assert!(SecurityOptions::parse(&dg14[..end]).is_err());

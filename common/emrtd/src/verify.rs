@@ -327,7 +327,10 @@ impl<'e, 'a> Run<'e, 'a> {
             (true, Some(dg15), Some(answer)) => {
                 let key = security_options::active_authentication_key(dg15)
                     .map_err(|_| Reason::ActiveAuthenticationKeyInvalid)?;
-                let deviations = active_authentication::verify(key, answer, options.active_authentication_digest)?;
+                // Refused here, such a deviation is the chip key's and not the SOD's.
+                self.note(key.deviations).map_err(|_| Reason::ActiveAuthenticationKeyInvalid)?;
+                let digest = options.active_authentication_digest;
+                let deviations = active_authentication::verify(key.key, answer, digest)?;
                 self.note(deviations)?;
                 Ok(GateResult::Passed)
             }

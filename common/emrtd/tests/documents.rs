@@ -922,6 +922,8 @@ fn rsa_active_authentication_recovers_every_trailer() {
         assert_eq!(document.verify_sod(&sod).reason, Some(Reason::ActiveAuthenticationInvalid));
     }
     let answer = iso_9796_2(&chip, Digest::Sha256, &[0x34, 0xcc], false, 0, false);
+    document.answer = Some([&[0, 0][..], &answer].concat());
+    assert_eq!(document.verify_sod(&sod).reason, None, "leading zeros do not change a number");
     for length in [0, 7, 9] {
         document.with(&sod, |evidence| {
             let evidence = DocumentEvidence {
@@ -936,6 +938,24 @@ fn rsa_active_authentication_recovers_every_trailer() {
             assert_eq!(report.reason, Some(Reason::ActiveAuthenticationChallenge));
         });
     }
+}
+
+#[test]
+fn a_modulus_without_its_sign_octet_is_read_as_positive_and_reported() {
+    let chip = rsa(2, Scheme::RsaPkcs1 { digest: Digest::Sha256 });
+    let Secret::Rsa(key) = &chip.secret else { unreachable!() };
+    let modulus = tlv(2, &rsa::traits::PublicKeyParts::n(key.as_ref()).to_be_bytes());
+    let numbers = seq(&[&modulus, &int(65_537)]);
+    let spki = seq(&[&seq(&[&oid("1.2.840.113549.1.1.1"), NULL]), &bits(&numbers)]);
+    let mut document = Document::new();
+    document.dg15 = Some(tlv(0x6f, &spki));
+    document.answer = Some(iso_9796_2(&chip, Digest::Sha256, &[0x34, 0xcc], false, 0, false));
+    let report = document.verify();
+    assert_eq!((report.reason, report.deviations), (None, vec![Deviation::RsaModulusNegative]));
+    let refused =
+        Policy { accepted: Policy::default().accepted.without(Deviation::RsaModulusNegative), ..Policy::default() };
+    let report = document.verify_under(&document.sod().der(), &refused);
+    assert_eq!(report.reason, Some(Reason::ActiveAuthenticationKeyInvalid));
 }
 
 #[test]

@@ -93,7 +93,9 @@ impl Matcher {
 
     /// Like [`Self::new`], under a policy of the operator's.
     pub fn with_policy(pack: Pack, device: Device, threads: usize, policy: MatchPolicy) -> Result<Self, EngineError> {
-        if device != Device::Cpu && !discover().contains(&device) {
+        // Also when the processor is wanted: this must come before libtorch's first use.
+        let devices = discover();
+        if device != Device::Cpu && !devices.contains(&device) {
             return Err(EngineError::NoDevice(device.to_string()));
         }
         let Pack { mut identity, operating_points, detector, predictor, embedder, box_scale } = pack;

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     asn1::{Asn1Error, Reader, Tag, Tlv, strip_zeros},
+    deviation::{Deviation, DeviationSet},
     oid,
 };
 
@@ -54,10 +55,10 @@ impl From<Asn1Error> for KeyError {
     }
 }
 
-/// A key, and whether explicit parameters left the cofactor out.
+/// A key, and how its encoding deviates.
 pub(crate) struct ParsedKey {
     pub key: PublicKey,
-    pub cofactor_absent: bool,
+    pub deviations: DeviationSet,
 }
 
 impl PublicKey {
@@ -126,10 +127,15 @@ pub(crate) fn parse_spki(spki: &Tlv<'_>) -> Result<ParsedKey, KeyError> {
         let sequence = key.expect(Tag::SEQUENCE)?;
         key.finish()?;
         let mut numbers = sequence.reader();
-        let modulus = numbers.expect(Tag::INTEGER)?.unsigned()?;
+        // Some issuers leave out the zero octet that keeps the modulus positive.
+        let modulus = numbers.expect(Tag::INTEGER)?.value;
         let exponent = numbers.expect(Tag::INTEGER)?.unsigned()?;
         numbers.finish()?;
-        return Ok(ParsedKey { key: PublicKey::rsa(modulus, exponent)?, cofactor_absent: false });
+        let mut deviations = DeviationSet::EMPTY;
+        if modulus.first().is_some_and(|first| *first >= 0x80) {
+            deviations.insert(Deviation::RsaModulusNegative);
+        }
+        return Ok(ParsedKey { key: PublicKey::rsa(modulus, exponent)?, deviations });
     }
     if identifier != oid::EC_PUBLIC_KEY.as_bytes() {
         return Err(KeyError::AlgorithmUnsupported);
@@ -141,7 +147,11 @@ pub(crate) fn parse_spki(spki: &Tlv<'_>) -> Result<ParsedKey, KeyError> {
         Tag::SEQUENCE => explicit_curve(&parameters)?,
         _ => return Err(KeyError::UnknownCurve),
     };
-    Ok(ParsedKey { key: PublicKey::ec(curve, bits)?, cofactor_absent })
+    let mut deviations = DeviationSet::EMPTY;
+    if cofactor_absent {
+        deviations.insert(Deviation::EcCofactorAbsent);
+    }
+    Ok(ParsedKey { key: PublicKey::ec(curve, bits)?, deviations })
 }
 
 /// ECParameters (RFC 3279 section 2.3.5). Every number is compared with a known curve: a

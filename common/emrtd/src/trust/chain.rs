@@ -106,9 +106,7 @@ impl TrustStore {
         if !(csca.not_before <= signer.not_before && signer.not_before <= csca.not_after) {
             deviations.insert(Deviation::DscIssuedOutsideCscaValidity);
         }
-        if csca.cofactor_absent || signer.cofactor_absent {
-            deviations.insert(Deviation::EcCofactorAbsent);
-        }
+        deviations = deviations.union(csca.key_deviations).union(signer.key_deviations);
         let csca_country = csca.subject_country.as_deref().unwrap_or_default();
         match country::compare_certificates(country, csca_country) {
             CountryMatch::Equal => {}

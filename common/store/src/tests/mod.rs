@@ -9,7 +9,6 @@ mod endpoints;
 mod expiry;
 mod idempotency;
 mod leases;
-mod measure;
 mod opening;
 mod outbox;
 mod races;

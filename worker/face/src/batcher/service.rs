@@ -293,7 +293,7 @@ fn execute(shared: &Shared, matcher: &Matcher) {
         let (attempts, rest): (Vec<Prepared>, Vec<_>) = jobs.map(|job| (job.attempt, (job.answer, job._room))).unzip();
         let size = attempts.len();
         let mut failed = false;
-        for (answer, (sender, _room)) in run(matcher, attempts).into_iter().zip(rest) {
+        for (answer, (sender, _room)) in run(&|batch| matcher.match_batch(batch), &attempts).into_iter().zip(rest) {
             failed |= answer.is_err();
             let _ = sender.send(answer);
         }
@@ -311,11 +311,11 @@ fn execute(shared: &Shared, matcher: &Matcher) {
 
 /// Runs a batch. If the engine fails on it, each attempt runs again alone: one attempt that
 /// breaks the engine must not cost its neighbours their answer.
-fn run(matcher: &Matcher, attempts: Vec<Prepared>) -> Vec<Result<FaceOutcome, EngineError>> {
+fn run<A>(engine: &Engine<'_, A>, attempts: &[A]) -> Vec<Result<FaceOutcome, EngineError>> {
     if attempts.is_empty() {
         return Vec::new();
     }
-    match guarded(matcher, &attempts) {
+    match guarded(engine, attempts) {
         Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
         Err(error) if attempts.len() == 1 => vec![Err(error)],
         Err(error) => {
@@ -323,7 +323,7 @@ fn run(matcher: &Matcher, attempts: Vec<Prepared>) -> Vec<Result<FaceOutcome, En
             attempts
                 .iter()
                 .map(|attempt| {
-                    let mut one = guarded(matcher, std::slice::from_ref(attempt))?;
+                    let mut one = guarded(engine, std::slice::from_ref(attempt))?;
                     one.pop().ok_or(EngineError::Panicked)
                 })
                 .collect()
@@ -331,9 +331,10 @@ fn run(matcher: &Matcher, attempts: Vec<Prepared>) -> Vec<Result<FaceOutcome, En
     }
 }
 
-fn guarded(matcher: &Matcher, attempts: &[Prepared]) -> Result<Vec<FaceOutcome>, EngineError> {
-    let outcomes =
-        catch_unwind(AssertUnwindSafe(|| matcher.match_batch(attempts))).unwrap_or(Err(EngineError::Panicked))?;
+type Engine<'a, A> = dyn Fn(&[A]) -> Result<Vec<FaceOutcome>, EngineError> + 'a;
+
+fn guarded<A>(engine: &Engine<'_, A>, attempts: &[A]) -> Result<Vec<FaceOutcome>, EngineError> {
+    let outcomes = catch_unwind(AssertUnwindSafe(|| engine(attempts))).unwrap_or(Err(EngineError::Panicked))?;
     if outcomes.len() == attempts.len() { Ok(outcomes) } else { Err(EngineError::Panicked) }
 }
 
@@ -385,3 +386,40 @@ impl fmt::Debug for SubmitError {
 }
 
 impl std::error::Error for SubmitError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::FaceVerdict;
+
+    const MATCH: FaceOutcome = FaceOutcome { verdict: FaceVerdict::Match };
+
+    #[test]
+    fn an_attempt_that_breaks_the_engine_costs_its_neighbours_nothing() {
+        let engine = |batch: &[u32]| {
+            assert!(!batch.contains(&13), "poison");
+            if batch.contains(&7) {
+                return Err(EngineError::Torch("refused".to_owned()));
+            }
+            Ok(vec![MATCH; batch.len()])
+        };
+        assert_eq!(
+            run(&engine, &[1, 13, 2, 7]),
+            [Ok(MATCH), Err(EngineError::Panicked), Ok(MATCH), Err(EngineError::Torch("refused".to_owned())),]
+        );
+        assert_eq!(run(&engine, &[]), []);
+    }
+
+    #[test]
+    fn an_engine_that_answers_too_little_is_at_fault() {
+        let engine = |_: &[u32]| Ok(Vec::new());
+        assert_eq!(run(&engine, &[1]), [Err(EngineError::Panicked)]);
+    }
+
+    #[test]
+    fn without_an_engine_work_is_refused_rather_than_kept_waiting() {
+        let service = BatchService::spawn(Vec::new(), BatchConfig::default());
+        assert!(service.shared.places.is_closed());
+        service.drain_blocking();
+    }
+}
