@@ -68,7 +68,7 @@ pub async fn read(request: Request, held: &mut Held) -> Result<Form> {
             }
             (name, Some(part)) => evidence.insert(part, gather(field, name, part.limit(), held).await?)?,
             (name, None) => {
-                return Err(Error::new(ErrorCode::InvalidRequest, format!("unknown evidence part `{name}`")));
+                return Err(invalid_part(name, "is not known"));
             }
         }
     }

@@ -108,7 +108,19 @@ impl Sweeps {
     /// # Errors
     /// The store's and the vault's.
     pub async fn orphans(&self) -> Result<usize, SweepError> {
-        let before = self.clock.now().minus(ORPHAN_AGE);
+        self.orphans_before(self.clock.now().minus(ORPHAN_AGE)).await
+    }
+
+    /// The same at the start of a process that is the store's only user: nothing can be on its way into a row yet, so
+    /// what a process killed between verdict and destruction left behind goes at once.
+    ///
+    /// # Errors
+    /// The store's and the vault's.
+    pub async fn left_behind(&self) -> Result<usize, SweepError> {
+        self.orphans_before(self.clock.now()).await
+    }
+
+    async fn orphans_before(&self, before: Timestamp) -> Result<usize, SweepError> {
         // The listing comes first: an object that is referred to later than that was not in it.
         let objects: Vec<String> =
             self.vault.list_older_than(before, ORPHAN_BATCH).await?.into_iter().map(|found| found.object).collect();

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use proofmill_tests::{Mode, Options, environment, wait};
+use proofmill_tests::{Mode, Options, environment};
 use xtask::services::{Rabbit, ServiceFolder};
 
 use crate::support::{Scene, in_both_modes, play_with};
@@ -13,19 +13,16 @@ in_both_modes!(
 );
 
 async fn a_worker_killed_in_mid_work_leaves_exactly_one_verdict_each(mut scene: Scene) {
-    let submitted = submit_some(&scene, 8).await;
-    // In mid-work: at least one verdict is out and at least one is not, or all have come already, which
-    // the rest of the test takes as well as any other moment.
-    let first = submitted[0].1.clone();
-    let api = scene.api().clone();
-    wait::until("the first verdict", || async {
-        let attempt = api.get(&format!("/v1/attempts/{first}")).await?.data()?;
-        Ok((attempt["status"] != "in_progress").then_some(()))
-    })
-    .await
-    .unwrap();
-    scene.server.kill_worker().unwrap();
-    scene.server.start_worker().await.unwrap();
+    let mut submitted = Vec::new();
+    for _ in 0..2 {
+        submitted.extend(submit_some(&scene, 6).await);
+        let first = submitted[submitted.len() - 6].1.clone();
+        scene.api().settled(&first).await.unwrap();
+        // Some have a verdict, some are being verified, and these two have been accepted this moment.
+        submitted.extend(submit_some(&scene, 2).await);
+        scene.server.kill_worker().unwrap();
+        scene.server.start_worker().await.unwrap();
+    }
     exactly_one_verdict_each(&scene, &submitted).await;
 }
 

@@ -8,4 +8,5 @@ mod expiry;
 mod receiver;
 mod rejected;
 mod support;
+mod verify;
 mod webhooks;

@@ -97,6 +97,11 @@ impl Specimen {
         Submission { parts, selfies: self.minted.selfies.clone(), selected: SELECTED.map(str::to_owned).to_vec() }
     }
 
+    /// One line of evidence for the offline job, with a challenge of its own and the chip's answer to it.
+    pub fn evidence_line(&self) -> String {
+        self.minted.evidence_line().to_string()
+    }
+
     /// Whether the chip answers challenges.
     pub fn has_chip_key(&self) -> bool {
         self.minted.passport.chip.is_some()

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-/// Long enough for a busy two-core machine; nothing here takes that long when it works.
-pub const PATIENCE: Duration = Duration::from_secs(90);
+/// Long enough for a busy two-core machine on which a killed sender held a delivery for a minute (its lease);
+/// nothing else here takes that long when it works.
+pub const PATIENCE: Duration = Duration::from_secs(150);
 
 /// Asks until there is an answer; fails after [`PATIENCE`], naming what did not happen.
 pub async fn until<T, F>(what: &str, mut ask: impl FnMut() -> F) -> Result<T>

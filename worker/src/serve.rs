@@ -191,6 +191,12 @@ impl Worker {
             if requeued > 0 {
                 tracing::info!(requeued, "attempts without a verdict go on");
             }
+            let (store, vault) = (opened.store.clone(), opened.vault.clone());
+            let sweeps = Sweeps { store, vault, clock: clock.clone(), metrics: metrics.clone() };
+            if let Err(error) = sweeps.left_behind().await {
+                // Unreadable already; the hourly sweep tries again.
+                tracing::warn!(%error, "sealed evidence that was left behind is not removed yet");
+            }
         }
         Ok(Self { opened, queue, clock, metrics, shutdown, face, engine, pipeline: pipeline.clone() })
     }

@@ -16,7 +16,7 @@ pub fn run(workspace: &Workspace, options: &[OsString]) -> Result<ExitCode> {
     build.args(["-p", "proofmill-benches"]);
     process::check(&mut build)?;
 
-    let mut bench = std::process::Command::new(workspace.program("release", "proofmill-bench")?);
+    let mut bench = std::process::Command::new(workspace.program("release", "proofmill-bench-road")?);
     bench.current_dir(&workspace.root).args(options);
     bench.env("PROOFMILL_MODELS", workspace.models());
     bench.env("PROOFMILL_PHOTOS", workspace.photos());

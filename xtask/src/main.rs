@@ -30,7 +30,7 @@ enum Command {
     },
     /// Set up, then run the main job end to end in one process: no database server, no broker
     Demo {
-        /// Options of the demonstration, such as --keep (see `cargo xtask demo -- --help`)
+        /// Options of the demonstration, such as --keep; `cargo xtask demo -- --help` lists them
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<OsString>,
     },

@@ -37,6 +37,14 @@ impl JsonBytes {
 
 /// Reads a JSON object; the error names the field and what was expected there, and quotes no value.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> std::result::Result<T, ApiError> {
+    // A struct would also read an array, by position: field order must not become part of the contract.
+    if bytes.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|first| *first == b'[') {
+        let message = "the body is not the object this route takes: expected a JSON object";
+        return Err(ApiError::new(ErrorCode::InvalidRequest, message));
+    }
+    if holds_nul(bytes) {
+        return Err(ApiError::new(ErrorCode::InvalidRequest, "the body holds a NUL character, which no text here can have"));
+    }
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
@@ -79,6 +87,19 @@ fn describe(path: &str, error: &serde_json::Error) -> ApiError {
     ApiError::new(ErrorCode::InvalidRequest, message)
 }
 
+/// Whether a JSON text holds U+0000, which PostgreSQL cannot store: by its escape, for JSON allows no other way.
+fn holds_nul(json: &[u8]) -> bool {
+    let mut rest = json;
+    while let Some(at) = rest.iter().position(|byte| *byte == b'\\') {
+        let escape = &rest[at + 1..];
+        if escape.starts_with(b"u0000") {
+            return true;
+        }
+        rest = escape.get(1..).unwrap_or_default();
+    }
+    false
+}
+
 /// The name in back quotes after `prefix`, cut short: an error must not become a mirror of any size.
 fn quoted_name(text: &str, prefix: &str) -> Option<String> {
     let rest = text.strip_prefix(prefix)?;
@@ -107,6 +128,18 @@ fn is_json(headers: &HeaderMap) -> bool {
 mod tests {
     use super::*;
     use serde::Deserialize;
+
+    #[test]
+    fn arrays_and_nul_characters_are_refused() {
+        for body in [&b"[]"[..], b" [1]"] {
+            let error = parse::<serde_json::Value>(body).unwrap_err();
+            assert!(error.message.contains("JSON object"), "{}", error.message);
+        }
+        assert!(parse::<serde_json::Value>(br#"{"a":"x\u0000y"}"#).unwrap_err().message.contains("NUL"));
+        // A backslash that is itself escaped makes plain text.
+        assert!(parse::<serde_json::Value>(br#"{"a":"x\\u0000y"}"#).is_ok());
+        assert!(parse::<serde_json::Value>(b"").is_err());
+    }
 
     #[derive(Deserialize, Debug)]
     #[serde(deny_unknown_fields)]

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use proofmill_contract::{ApiError, Timestamp};
+use proofmill_contract::{ApiError, ErrorCode, Timestamp};
 
 use super::error::{Error, Result};
 
@@ -20,6 +20,13 @@ impl<S: Send + Sync> FromRequestParts<S> for Query {
         let mut map = BTreeMap::new();
         for (name, value) in url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()) {
             let name: String = name.chars().take(64).collect();
+            // PostgreSQL cannot even look for a NUL character.
+            if value.contains('\0') {
+                return Err(match name.as_str() {
+                    "starting_after" => Error::new(ErrorCode::InvalidCursor, "the cursor names nothing in this list"),
+                    _ => ApiError::invalid_field(&name, "holds a NUL character").into(),
+                });
+            }
             if map.insert(name.clone(), value.into_owned()).is_some() {
                 return Err(ApiError::invalid_field(&name, "was given twice").into());
             }

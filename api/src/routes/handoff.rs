@@ -89,7 +89,8 @@ async fn open(ctx: &Ctx, session: Session) -> Result<Response> {
                 session_id: session.id.clone(),
                 organisation_id: Some(session.organisation_id.clone()),
                 challenge,
-                handoff_expires_at: now.plus(HANDOFF_LIFE),
+                // A handoff never promises more time than its session has.
+                handoff_expires_at: now.plus(HANDOFF_LIFE).min(session.expires_at),
                 lane: Lane::Interactive,
             },
             now,

@@ -166,8 +166,14 @@ fn redirect_url(text: &str) -> Result<String> {
     if !url.username().is_empty() || url.password().is_some() {
         return Err(reject("user name and password are not allowed"));
     }
-    if !text.bytes().all(|c| c.is_ascii_graphic()) {
+    if !text.bytes().all(|c| c.is_ascii_graphic() && c != b'\\') {
         return Err(reject("holds characters that a URL cannot have"));
+    }
+    // The text is handed on as it came, and readers differ on odd ones (`https:///x`, `https://@x`): the authority must
+    // stand where every reader looks for it.
+    let authority = text["https://".len()..].split(['/', '?', '#']).next().unwrap_or_default();
+    if authority.is_empty() || authority.contains('@') {
+        return Err(reject("must name a host right after https://, without user name"));
     }
     Ok(text.to_owned())
 }

@@ -124,6 +124,18 @@ async fn sweeps_destroy_orphans_and_keep_what_is_referred_to() {
 }
 
 #[tokio::test]
+async fn what_a_killed_process_left_behind_goes_when_the_next_one_starts() {
+    let world = World::new().await;
+    let tenant = world.tenant().await;
+    world.submitted(&tenant).await;
+    world.state.vault.seal_parts("va_orphan", &[("dg1", b"x")], world.now()).await.unwrap();
+    // Ahead of the files' own times, yet far from the age at which the hourly sweep would act.
+    world.advance(Duration::from_secs(86_400 * 365 * 5));
+    assert_eq!(sweeps(&world).left_behind().await.unwrap(), 1);
+    assert_eq!(world.sealed_objects().await, 1);
+}
+
+#[tokio::test]
 async fn an_epoch_key_goes_once_nothing_is_sealed_under_it() {
     let world = World::new().await;
     let tenant = world.tenant().await;

@@ -116,7 +116,7 @@ async fn bad_evidence_is_refused_by_name_and_never_echoed() {
         (whole().part("dg1", mrz).consent(), "EVIDENCE_PART_INVALID", "`dg1`"),
         (six, "EVIDENCE_PART_INVALID", "`selfie`"),
         (whole().part("chip_authentication", b"{}").consent(), "EVIDENCE_PART_INVALID", "`chip_authentication`"),
-        (whole().part("dg3", mrz).consent(), "INVALID_REQUEST", "`dg3`"),
+        (whole().part("dg3", mrz).consent(), "EVIDENCE_PART_INVALID", "`dg3`"),
         (whole().part("manifest", mrz), "EVIDENCE_PART_INVALID", "`manifest`"),
         (whole().manifest(&json!({ "consent": MRZ })), "EVIDENCE_PART_INVALID", "`consent`"),
         (whole().manifest(&keys(json!(MRZ))), "EVIDENCE_PART_INVALID", "`selected_field_keys`"),

@@ -1,7 +1,7 @@
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use http_body_util::BodyExt;
-use proofmill_api::{Ops, ops_router, serve};
+use proofmill_api::{Ops, StorageArgs, open_storage, ops_router, serve};
 use proofmill_queue::Queue;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -37,6 +37,23 @@ async fn readiness_names_the_failing_part() {
     assert_eq!(body["parts"]["store"], "ok");
     let (status, _) = ask(ops(&world), "/livez").await;
     assert_eq!(status, StatusCode::OK, "a process whose vault is down is still alive");
+}
+
+#[tokio::test]
+async fn evidence_that_went_missing_stops_the_start_and_not_the_attempts() {
+    for missing in ["vault", "keys/epochs"] {
+        let world = World::new().await;
+        let tenant = world.tenant().await;
+        world.submitted(&tenant).await;
+        let storage = StorageArgs::embedded(world.folder());
+        assert!(open_storage(&storage).await.is_ok());
+        let (path, away) = (world.folder().join(missing), world.folder().join("away"));
+        std::fs::rename(&path, &away).unwrap();
+        let refusal = open_storage(&storage).await.err().expect("the start is refused").to_string();
+        assert!(refusal.contains(missing) && refusal.contains("put it back"), "{refusal}");
+        std::fs::rename(&away, &path).unwrap();
+        assert!(open_storage(&storage).await.is_ok());
+    }
 }
 
 #[tokio::test]

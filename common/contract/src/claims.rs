@@ -7,7 +7,7 @@ use jiff::civil::Date;
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
-use crate::mrz_date::age_on;
+use crate::age::age_on;
 use crate::share::ClaimKey;
 
 /// What claims are made from: DG1 and DG2 of one accepted document. No `Debug`, wiped on drop.
@@ -24,7 +24,7 @@ pub struct DocumentData {
     pub document_number: Zeroizing<String>,
     /// Nationality without filler.
     pub nationality: Zeroizing<String>,
-    /// Date of birth, its century resolved by [`crate::mrz_date::birth`].
+    /// Date of birth, its century resolved by the document's reader.
     pub date_of_birth: Date,
     /// `M`, `F` or, unspecified, `X`.
     pub sex_marker: char,

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod age;
 pub mod checks;
 pub mod claims;
 pub mod errors;
@@ -9,7 +10,6 @@ pub mod evidence;
 pub mod evidence_line;
 pub mod ids;
 pub mod limits;
-pub mod mrz_date;
 pub mod policy;
 pub mod session;
 pub mod share;

@@ -115,8 +115,8 @@ async fn run(arguments: Arguments) -> Result<bool> {
     if arguments.keep {
         keep(&mut server, &integrator, &world.genuine(), &data_dir)?;
     } else {
-        println!("try next: cargo xtask demo -- --keep    (leaves the server running and prints curl lines)");
-        println!("          cargo xtask test              (every test, with real PostgreSQL and RabbitMQ)");
+        println!("try next: cargo xtask demo --keep    (leaves the server running and prints curl lines)");
+        println!("          cargo xtask test           (every test, with real PostgreSQL and RabbitMQ)");
     }
     println!();
 

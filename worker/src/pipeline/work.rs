@@ -2,6 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
@@ -13,17 +14,20 @@ use proofmill_store::{Lease, LeasedAttempt, SettleResult, Verdict};
 use proofmill_vault::VaultError;
 
 use super::Shared;
+use super::heartbeat::while_held;
+use super::isolation::Entry;
 use crate::engine::{Case, Fault, Judgement};
 use crate::face::FaceLane;
 
 /// Works on one delivery to its end.
 pub(super) async fn run(shared: &Shared, delivery: Delivery) {
     let id = delivery.attempt_id().clone();
+    let entry = shared.isolation.enter(delivery.redelivered).await;
     let started = Instant::now();
     let lease = shared.parts.store.acquire_lease(&id, shared.config.lease, shared.parts.clock.now()).await;
     stage(shared, "intake", started.elapsed());
     match lease {
-        Ok(Lease::Acquired(lease)) => leased(shared, delivery, lease).await,
+        Ok(Lease::Acquired(lease)) => leased(shared, delivery, lease, entry).await,
         Ok(Lease::HeldByOther { until }) => {
             // Whoever holds it settles it, or falls silent and lets it be taken over.
             let wait = until.since(shared.parts.clock.now()) + Duration::from_secs(1);
@@ -39,16 +43,17 @@ pub(super) async fn run(shared: &Shared, delivery: Delivery) {
     }
 }
 
-async fn leased(shared: &Shared, delivery: Delivery, lease: LeasedAttempt) {
+async fn leased(shared: &Shared, delivery: Delivery, lease: LeasedAttempt, entry: Entry<'_>) {
     let id = &lease.attempt.id;
     let suspect = shared.isolation.is_suspect(id, delivery.redelivered, lease.tries);
     if lease.tries > shared.config.max_leases {
         let reason = format!("leased {} times without a verdict", lease.tries - 1);
         return set_aside(shared, delivery, &lease, &reason).await;
     }
+    let settling = AtomicBool::new(false);
     let end = {
         let work = async {
-            let pass = shared.isolation.pass(suspect).await;
+            let pass = shared.isolation.pass(entry, suspect).await;
             if pass.is_alone() {
                 shared.parts.metrics.isolated.inc();
             }
@@ -57,13 +62,16 @@ async fn leased(shared: &Shared, delivery: Delivery, lease: LeasedAttempt) {
             drop(pass);
             let verdict = verdict(shared, &lease, judged)?;
             let outcome = verdict.outcome;
+            settling.store(true, Ordering::Release);
             Ok((outcome, shared.settler.settle(verdict).await?))
         };
         // The stages catch their own panics; this catches those of everything around them.
         let work = AssertUnwindSafe(work)
             .catch_unwind()
             .map(|caught| caught.unwrap_or_else(|_| Err(Stop::Fault(Fault::Poison("the pipeline panicked".into())))));
-        while_leased(shared, &lease, work).await
+        let (store, clock, lease_for) = (&shared.parts.store, &shared.parts.clock, shared.config.lease);
+        let extend = || store.extend_lease(id, &lease.token, clock.now().plus(lease_for));
+        while_held(lease_for / 3, &settling, extend, work).await
     };
     match end {
         None => {
@@ -152,28 +160,6 @@ fn derived_id_keys(shared: &Shared, lease: &LeasedAttempt) -> Result<DerivedIdKe
         document: open(DOCUMENT_ID_KEY, &organisation.document_id_key_sealed)?,
         human: open(HUMAN_ID_KEY, &organisation.human_id_key_sealed)?,
     })
-}
-
-/// Runs `work` and keeps its lease alive; `None` once the lease is another's.
-async fn while_leased<T>(shared: &Shared, lease: &LeasedAttempt, work: impl Future<Output = T>) -> Option<T> {
-    tokio::pin!(work);
-    let beat = shared.config.lease / 3;
-    let mut beats = tokio::time::interval_at(tokio::time::Instant::now() + beat, beat);
-    loop {
-        tokio::select! {
-            biased;
-            done = &mut work => return Some(done),
-            _ = beats.tick() => {
-                let until = shared.parts.clock.now().plus(shared.config.lease);
-                match shared.parts.store.extend_lease(&lease.attempt.id, &lease.token, until).await {
-                    Ok(true) => {}
-                    Ok(false) => return None,
-                    // The verdict is written under the token, so going on is safe.
-                    Err(error) => tracing::warn!(attempt = %lease.attempt.id, %error, "lease not extended"),
-                }
-            }
-        }
-    }
 }
 
 async fn settled(shared: &Shared, delivery: Delivery, lease: &LeasedAttempt, outcome: Outcome, result: SettleResult) {

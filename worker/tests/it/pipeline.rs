@@ -238,6 +238,53 @@ async fn an_attempt_that_came_back_runs_alone() {
 }
 
 #[tokio::test]
+async fn an_attempt_that_kills_its_worker_every_time_takes_no_neighbour_along() {
+    let mut world = World::new().await;
+    // The killer is first in line after every restart: its id is the oldest.
+    let (_, killer) = world.submit(ContractVersion::V2, &garbage()).await;
+    world.clock.advance(Duration::from_millis(2));
+    let mut neighbours = Vec::new();
+    for _ in 0..10 {
+        neighbours.push(world.submit(ContractVersion::V2, &garbage()).await.1);
+    }
+    let _never_released = world.objects.hold(&killer);
+    // The deaths that everybody was part of: a worker held them all.
+    for _ in 0..2 {
+        for attempt in neighbours.iter().chain([&killer]) {
+            let lease = world.store.acquire_lease(attempt, Duration::from_secs(9), world.clock.now()).await.unwrap();
+            assert!(matches!(lease, Lease::Acquired(_)));
+        }
+        assert_eq!(world.store.requeue_unsettled(world.clock.now()).await.unwrap(), 11);
+    }
+    let mut deaths = 0;
+    loop {
+        world.relay().await;
+        let worker = world.document_worker();
+        let alive = eventually("the killer runs, or is set aside", || async {
+            if !world.store.list_quarantined(10).await.unwrap().is_empty() {
+                return Some(true);
+            }
+            (world.objects.reads_of(&killer) > deaths).then_some(false)
+        })
+        .await;
+        if alive {
+            for neighbour in &neighbours {
+                assert_eq!(world.settled(neighbour).await.status, AttemptStatus::Failed);
+            }
+            worker.drain().await;
+            break;
+        }
+        deaths += 1;
+        worker.kill().await;
+        world.queue = proofmill_queue::Queue::in_process(1_000);
+        world.store.requeue_unsettled(world.clock.now()).await.unwrap();
+    }
+    assert_eq!(deaths, world.config.max_leases as usize - 2, "each death counts, and no other thing does");
+    let set_aside = world.store.list_quarantined(100).await.unwrap();
+    assert_eq!(set_aside.iter().map(|aside| &aside.attempt_id).collect::<Vec<_>>(), [&killer]);
+}
+
+#[tokio::test]
 async fn a_vault_that_is_away_is_waited_for_and_nobody_is_charged() {
     let world = World::new().await;
     let (session, attempt) = world.submit(ContractVersion::V2, &garbage()).await;

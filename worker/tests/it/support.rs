@@ -243,6 +243,12 @@ impl Worker {
         self.shutdown.cancel();
     }
 
+    /// Kills it, as far as a task can be killed: nothing that it holds is given back in order.
+    pub async fn kill(self) {
+        self.task.abort();
+        let _ = self.task.await;
+    }
+
     /// Stops it and waits until it has drained.
     pub async fn drain(self) {
         self.stop();
@@ -286,8 +292,9 @@ pub struct Objects {
     pub poisoned: Mutex<Vec<String>>,
     /// Reads of objects of these owners wait for the signal.
     pub held: Mutex<HashMap<String, Arc<Notify>>>,
-    /// Reads that were begun.
+    /// Reads that were begun, of all objects and by name.
     pub reads: AtomicUsize,
+    names: Mutex<Vec<String>>,
     /// Reads under way, and the most there were while a poisoned object was being read.
     under_way: AtomicUsize,
     pub beside_poison: AtomicUsize,
@@ -301,6 +308,7 @@ impl Objects {
             poisoned: Mutex::default(),
             held: Mutex::default(),
             reads: AtomicUsize::new(0),
+            names: Mutex::default(),
             under_way: AtomicUsize::new(0),
             beside_poison: AtomicUsize::new(0),
         }
@@ -313,12 +321,18 @@ impl Objects {
         signal
     }
 
+    /// Reads of an attempt's evidence that were begun.
+    pub fn reads_of(&self, attempt: &AttemptId) -> usize {
+        self.names.lock().unwrap().iter().filter(|name| name.contains(attempt.as_str())).count()
+    }
+
     async fn trouble(&self, location: &ObjectPath) -> object_store::Result<()> {
         self.reads.fetch_add(1, Ordering::SeqCst);
         if self.away.load(Ordering::SeqCst) {
             return Err(object_store::Error::Generic { store: "test", source: "the bucket is away".into() });
         }
         let name = location.to_string();
+        self.names.lock().unwrap().push(name.clone());
         let signal = self.held.lock().unwrap().iter().find(|(id, _)| name.contains(*id)).map(|(_, s)| s.clone());
         if let Some(signal) = signal {
             signal.notified().await;

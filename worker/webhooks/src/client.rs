@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use proofmill_contract::webhook_url;
 use proofmill_jose::WebhookHeaders;
-use reqwest::header::RETRY_AFTER;
+use reqwest::header::{DATE, RETRY_AFTER};
 use reqwest::redirect::Policy;
 
 use crate::resolver::{Lookup, NotPublic, PublicResolver};
@@ -80,7 +80,8 @@ impl Client {
             Err(error) => no_answer(&error),
             Ok(response) => {
                 let status = response.status().as_u16();
-                let asked = response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()).and_then(retry_after);
+                let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+                let asked = header(RETRY_AFTER).and_then(|value| retry_after(value, header(DATE)));
                 read_away(response).await;
                 match status {
                     200..=299 => Answer::Delivered(status),

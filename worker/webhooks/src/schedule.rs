@@ -25,10 +25,14 @@ pub fn next_try(
     Some(now.plus(jittered.max(asked)))
 }
 
-/// Reads `Retry-After` in seconds (RFC 9110 §10.2.3). The date form is left to the schedule: it would tie the delay to
-/// the receiver's clock.
-pub fn retry_after(value: &str) -> Option<Duration> {
-    value.trim().parse::<u64>().ok().map(Duration::from_secs)
+/// Reads `Retry-After` (RFC 9110 §10.2.3): seconds, or a date, which is held against the answer's own `Date`, so that only
+/// the receiver's clock is asked.
+pub fn retry_after(value: &str, date: Option<&str>) -> Option<Duration> {
+    if let Ok(seconds) = value.trim().parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let moment = |text: &str| jiff::fmt::rfc2822::parse(text.trim()).ok().map(|at| at.timestamp().as_second());
+    u64::try_from(moment(value)? - moment(date?)?).ok().map(Duration::from_secs)
 }
 
 #[cfg(test)]
@@ -59,7 +63,15 @@ mod tests {
         assert!(next_try(6, now, hour, &mut rng).unwrap().as_secs() > 3_600 * 7);
         let century = Some(Duration::from_secs(u64::MAX));
         assert_eq!(next_try(1, now, century, &mut rng).unwrap().as_secs(), 86_400);
-        assert_eq!(retry_after(" 120 "), Some(Duration::from_secs(120)));
-        assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:37 GMT"), None);
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let (at, later) = ("Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:51:37 GMT");
+        assert_eq!(retry_after(" 120 ", None), Some(Duration::from_secs(120)));
+        assert_eq!(retry_after(later, Some(at)), Some(Duration::from_secs(120)));
+        assert_eq!(retry_after(at, Some(later)), None);
+        assert_eq!(retry_after(later, None), None);
+        assert_eq!(retry_after("soon", Some(at)), None);
     }
 }
