@@ -12,7 +12,7 @@ async fn main() -> ExitCode {
     match cli::run(cli).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            proofmill_telemetry::tell(format_args!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }

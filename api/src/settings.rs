@@ -216,13 +216,13 @@ pub async fn open_storage(args: &StorageArgs) -> Result<Opened, SettingsError> {
     let deployment = open_deployment_key(args, &store).await?;
     let (epochs, evidence) = (args.keys_dir()?.join("epochs"), args.vault_dir()?);
     // Made anew, an unmounted directory would look like destroyed evidence, and attempts would be set aside for good.
-    if !store.epochs_in_use().await?.is_empty() {
-        if let Some(missing) = [&epochs, &evidence].into_iter().find(|directory| !directory.is_dir()) {
-            return Err(SettingsError::Usage(format!(
-                "attempts wait for their evidence, but {} is missing: put it back (is a volume not mounted?)",
-                missing.display()
-            )));
-        }
+    let evidence_waits = !store.epochs_in_use().await?.is_empty();
+    let missing = [&epochs, &evidence].into_iter().find(|directory| !directory.is_dir());
+    if let (true, Some(missing)) = (evidence_waits, missing) {
+        return Err(SettingsError::Usage(format!(
+            "attempts wait for their evidence, but {} is missing: put it back (is a volume not mounted?)",
+            missing.display()
+        )));
     }
     let vault = Vault::in_directory(&evidence, EpochKeys::open(&epochs)?)?;
     Ok(Opened { store, vault, deployment: Arc::new(deployment), mode: args.mode() })

@@ -49,7 +49,9 @@ fn main() {
     }
     criterion.final_summary();
 
-    println!("\ndocument verification, one core, DSC memoised, against one bare verification and the same hashes, in turns:");
+    println!(
+        "\ndocument verification, one core, DSC memoised, against one bare verification and the same hashes, in turns:"
+    );
     println!("{:<32} {:>10} {:>14} {:>14} {:>7}", "algorithm", "DG2 bytes", "documents/s", "primitives/s", "ratio");
     for (name, bytes, paired) in table {
         println!(
@@ -97,8 +99,12 @@ impl Bare {
             }
             Algorithm::RsaPkcs1Sha512 => (&signature::RSA_PKCS1_2048_8192_SHA512, &digest::SHA512),
             Algorithm::RsaPssSha256 => (&signature::RSA_PSS_2048_8192_SHA256, &digest::SHA256),
-            Algorithm::EcdsaP256 | Algorithm::EcdsaP256Explicit => (&signature::ECDSA_P256_SHA256_ASN1, &digest::SHA256),
-            Algorithm::EcdsaP384 | Algorithm::EcdsaP384Explicit => (&signature::ECDSA_P384_SHA384_ASN1, &digest::SHA384),
+            Algorithm::EcdsaP256 | Algorithm::EcdsaP256Explicit => {
+                (&signature::ECDSA_P256_SHA256_ASN1, &digest::SHA256)
+            }
+            Algorithm::EcdsaP384 | Algorithm::EcdsaP384Explicit => {
+                (&signature::ECDSA_P384_SHA384_ASN1, &digest::SHA384)
+            }
             Algorithm::EcdsaP521 => (&signature::ECDSA_P521_SHA512_ASN1, &digest::SHA512),
             Algorithm::EcdsaBrainpool256Explicit | Algorithm::EcdsaBrainpool384Explicit => return None,
         };

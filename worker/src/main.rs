@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use proofmill_telemetry::{LogFormat, init_logging, install_panic_hook};
+use proofmill_telemetry::{LogFormat, init_logging, install_panic_hook, tell};
 use proofmill_worker::doctor::DoctorArgs;
 use proofmill_worker::models::ModelsCommand;
 use proofmill_worker::serve::{RunArgs, StandaloneArgs};
@@ -32,6 +32,7 @@ enum Command {
     /// A cluster's worker: takes attempts from the queue, settles them, sends webhooks
     Run(Box<RunArgs>),
     /// Verify a file or folder of evidence without any server
+    #[command(after_help = "Exit status: 0 all passed, 1 some were rejected or could not be read, 2 could not run")]
     Verify(Box<VerifyArgs>),
     /// List or check model packs
     #[command(subcommand)]
@@ -45,7 +46,7 @@ fn main() -> ExitCode {
     match start(cli) {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            tell(format_args!("error: {error:#}"));
             ExitCode::from(2)
         }
     }

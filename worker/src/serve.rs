@@ -219,6 +219,7 @@ impl Worker {
             client,
             SenderConfig::default(),
         );
+        let webhooks_due = sender.wakeup();
         let sweeps = Sweeps {
             store: self.opened.store.clone(),
             vault: self.opened.vault.clone(),
@@ -233,6 +234,7 @@ impl Worker {
             clock: self.clock,
             metrics: self.metrics,
             engine: self.engine,
+            webhooks_due,
         };
         let pipeline = Pipeline::new(parts, self.pipeline.config());
         let (shutdown, face) = (self.shutdown, self.face);

@@ -43,7 +43,10 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> std::result::Result<T, ApiErr
         return Err(ApiError::new(ErrorCode::InvalidRequest, message));
     }
     if holds_nul(bytes) {
-        return Err(ApiError::new(ErrorCode::InvalidRequest, "the body holds a NUL character, which no text here can have"));
+        return Err(ApiError::new(
+            ErrorCode::InvalidRequest,
+            "the body holds a NUL character, which no text here can have",
+        ));
     }
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
-use proofmill_emrtd::{ActiveAuthentication, DocumentEvidence, Policy, TrustStore, TrustStoreBuilder, UnixTime, verify};
+use proofmill_emrtd::{
+    ActiveAuthentication, DocumentEvidence, Policy, TrustStore, TrustStoreBuilder, UnixTime, verify,
+};
 use proofmill_face::{Device, FaceVerdict, LoadOptions, Matcher, Pack};
 use proofmill_fixtures::{Case, Minted, Photos};
 use proofmill_tests::minted::{SELECTED, Specimen, World};

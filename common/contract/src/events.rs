@@ -58,11 +58,7 @@ impl fmt::Display for EventType {
 impl FromStr for EventType {
     type Err = UnknownValue;
     fn from_str(text: &str) -> Result<Self, UnknownValue> {
-        EventType::ALL
-            .iter()
-            .copied()
-            .find(|kind| kind.as_str() == text)
-            .ok_or(UnknownValue { kind: "EventType" })
+        EventType::ALL.iter().copied().find(|kind| kind.as_str() == text).ok_or(UnknownValue { kind: "EventType" })
     }
 }
 
@@ -164,11 +160,8 @@ mod tests {
     fn only_attempt_events_name_the_attempt() {
         let mut rng = rand_chacha::ChaCha20Rng::seed_from_u64(3);
         let now = Timestamp::from_secs(1);
-        let (event, session, attempt) = (
-            EventId::generate(now, &mut rng),
-            SessionId::generate(now, &mut rng),
-            AttemptId::generate(now, &mut rng),
-        );
+        let (event, session, attempt) =
+            (EventId::generate(now, &mut rng), SessionId::generate(now, &mut rng), AttemptId::generate(now, &mut rng));
         for &kind in EventType::ALL {
             let text = plaintext(kind, ContractVersion::V1, &event, &session, Some(&attempt), &expired_data());
             assert_eq!(text["metadata"].get("verification_attempt_id").is_some(), kind.as_str().contains(".attempt."));

@@ -187,21 +187,17 @@ impl Evidence {
             .or_else(|| self.selfies.is_empty().then_some("selfie"));
         match missing {
             None => Ok(()),
-            Some(name) => Err(ApiError::new(
-                ErrorCode::EvidencePartMissing,
-                format!("evidence part `{name}` is missing"),
-            )
-            .with_hint("sod, dg1, dg2 and at least one selfie are always needed")),
+            Some(name) => {
+                Err(ApiError::new(ErrorCode::EvidencePartMissing, format!("evidence part `{name}` is missing"))
+                    .with_hint("sod, dg1, dg2 and at least one selfie are always needed"))
+            }
         }
     }
 }
 
 fn check_size(name: &str, len: usize, limit: usize) -> Result<(), ApiError> {
     if len == 0 {
-        return Err(ApiError::new(
-            ErrorCode::EvidencePartInvalid,
-            format!("evidence part `{name}` is empty"),
-        ));
+        return Err(ApiError::new(ErrorCode::EvidencePartInvalid, format!("evidence part `{name}` is empty")));
     }
     if len > limit {
         return Err(ApiError::too_large(name, limit));

@@ -5,15 +5,21 @@
 //! parts in standard base64, `chip_authentication` as a JSON object, `challenge` as 16 hex digits.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::errors::{ApiError, ErrorCode};
 use crate::evidence::{Evidence, Part};
-use crate::limits::MAX_SELFIE_BYTES;
+use crate::limits::{MAX_SELFIE_BYTES, MAX_SELFIES, MAX_SHARE_FIELDS};
+
+/// Bytes of a caller's name for a line: names are held while the line waits, and are no place for evidence.
+const MAX_NAME_BYTES: usize = 255;
 
 /// A line, read.
 pub struct EvidenceLine {
@@ -40,7 +46,7 @@ struct Wire<'a> {
     attempt_id: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     idempotency_key: Option<Cow<'a, str>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "up_to_share_fields")]
     selected_field_keys: Vec<String>,
     #[serde(borrow, default)]
     challenge: Option<Cow<'a, str>>,
@@ -60,8 +66,8 @@ struct Wire<'a> {
     chip_authentication: Option<&'a RawValue>,
     #[serde(borrow, default)]
     card_security: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    selfie: Vec<Cow<'a, str>>,
+    #[serde(borrow, default, deserialize_with = "up_to_selfies")]
+    selfie: Vec<Text<'a>>,
 }
 
 impl EvidenceLine {
@@ -96,8 +102,14 @@ impl EvidenceLine {
         if let Some(raw) = wire.chip_authentication {
             evidence.insert(Part::ChipAuthentication, raw.get().as_bytes().to_vec())?;
         }
-        for text in &wire.selfie {
+        for Text(text) in &wire.selfie {
             evidence.push_selfie(decode("selfie", text, MAX_SELFIE_BYTES)?)?;
+        }
+        let names = [("id", &wire.id), ("attempt_id", &wire.attempt_id), ("idempotency_key", &wire.idempotency_key)];
+        if let Some((name, _)) =
+            names.into_iter().find(|(_, text)| text.as_ref().is_some_and(|text| text.len() > MAX_NAME_BYTES))
+        {
+            return Err(ApiError::invalid_field(name, format_args!("longer than {MAX_NAME_BYTES} bytes")));
         }
         Ok(Self {
             id: wire.id.map(Cow::into_owned),
@@ -108,6 +120,42 @@ impl EvidenceLine {
             evidence,
         })
     }
+}
+
+/// A borrowed text: `Cow` alone would be copied when it stands in a list.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// Reads a list that has a limit without gathering more than one item too many: the limit itself is reported later, by
+/// name.
+struct UpTo<T>(usize, PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for UpTo<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "an array of at most {} items", self.0)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<T>, A::Error> {
+        let mut read = Vec::new();
+        while read.len() <= self.0 {
+            match items.next_element()? {
+                Some(item) => read.push(item),
+                None => return Ok(read),
+            }
+        }
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(read)
+    }
+}
+
+fn up_to_selfies<'de: 'a, 'a, D: Deserializer<'de>>(json: D) -> Result<Vec<Text<'a>>, D::Error> {
+    json.deserialize_seq(UpTo::<Text<'a>>(MAX_SELFIES, PhantomData))
+}
+
+fn up_to_share_fields<'de, D: Deserializer<'de>>(json: D) -> Result<Vec<String>, D::Error> {
+    json.deserialize_seq(UpTo::<String>(MAX_SHARE_FIELDS, PhantomData))
 }
 
 fn decode(name: &str, text: &str, limit: usize) -> Result<Vec<u8>, ApiError> {
@@ -149,6 +197,17 @@ mod tests {
         assert_eq!(read.evidence.get(Part::ChipAuthentication), Some(&br#"{"terminal":"server"}"#[..]));
         assert_eq!(read.evidence.selfies().len(), 1);
         assert_eq!(read.challenge, Some([1, 2, 3, 4, 5, 6, 7, 8]));
+    }
+
+    #[test]
+    fn long_names_and_long_lists_are_refused_without_being_gathered() {
+        let error = |line: String| EvidenceLine::parse(line.as_bytes()).err().map(|e| (e.code, e.message)).unwrap();
+        let (code, message) = error(format!(r#"{{"id":"{}"}}"#, "A".repeat(256)));
+        assert!(code == ErrorCode::InvalidRequest && message.contains("`id`"), "{message}");
+        let (code, message) = error(format!(r#"{{"selfie":["/9g="{}]}}"#, r#","/9g=""#.repeat(100_000)));
+        assert!(code == ErrorCode::EvidencePartInvalid && message.contains("`selfie`"), "{message}");
+        let many = format!(r#"{{"selected_field_keys":["a"{}]}}"#, r#","a""#.repeat(100_000));
+        assert_eq!(EvidenceLine::parse(many.as_bytes()).map(|line| line.selected_field_keys.len()).unwrap_or(0), 33);
     }
 
     #[test]

@@ -169,9 +169,8 @@ fn generate(prefix: &str, length: usize, now: Timestamp, rng: &mut impl CryptoRn
 }
 
 fn well_formed(text: &str, prefix: &str, length: usize) -> bool {
-    text.strip_prefix(prefix).is_some_and(|rest| {
-        rest.len() == length && rest.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
-    })
+    text.strip_prefix(prefix)
+        .is_some_and(|rest| rest.len() == length && rest.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()))
 }
 
 #[cfg(test)]

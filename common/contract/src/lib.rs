@@ -20,13 +20,9 @@ pub use checks::{Checks, Gate, RevocationStatus, Terminal};
 pub use errors::{ApiError, ErrorCode};
 pub use evidence::{Evidence, Part, Secret};
 pub use ids::{
-    ApiKeyId, AttemptId, DeliveryId, EncryptionKeyId, EndpointId, EventId, IdError, OrganisationId,
-    SessionId,
+    ApiKeyId, AttemptId, DeliveryId, EncryptionKeyId, EndpointId, EventId, IdError, OrganisationId, SessionId,
 };
 pub use policy::OrganisationPolicy;
-pub use session::{
-    AttemptStatus, ContractVersion, Counters, FailureCode, Lane, Outcome, Phase, SessionStatus,
-    settle,
-};
+pub use session::{AttemptStatus, ContractVersion, Counters, FailureCode, Lane, Outcome, Phase, SessionStatus, settle};
 pub use share::{ShareFieldSource, ShareFields};
 pub use time::{Clock, ManualClock, Timestamp};

@@ -249,7 +249,10 @@ mod tests {
         let field = json!({"required": true, "reason": "x"});
         assert_eq!(code(json!([])), ErrorCode::InvalidShareFields);
         assert_eq!(code(json!({"family_name": {"required": 1, "reason": "x"}})), ErrorCode::InvalidShareFields);
-        assert_eq!(code(json!({"family_name": {"required": true, "reason": "x", "a": 1}})), ErrorCode::InvalidShareFields);
+        assert_eq!(
+            code(json!({"family_name": {"required": true, "reason": "x", "a": 1}})),
+            ErrorCode::InvalidShareFields
+        );
         assert_eq!(code(json!({"shoe_size": field})), ErrorCode::UnknownClaimKey);
         assert_eq!(code(json!({"age_over_018": field})), ErrorCode::InvalidAgeGateKey);
         assert_eq!(code(json!({"age_over_11": field})), ErrorCode::InvalidAgeGateKey);

@@ -39,11 +39,7 @@ pub fn check(text: &str, allow_loopback: bool) -> Result<Url, ApiError> {
         Host::Ipv4(ip) => is_public(IpAddr::V4(*ip)),
         Host::Ipv6(ip) => is_public(IpAddr::V6(*ip)),
     };
-    if public || (allow_loopback && loopback) {
-        Ok(url)
-    } else {
-        Err(reject("the host is not public"))
-    }
+    if public || (allow_loopback && loopback) { Ok(url) } else { Err(reject("the host is not public")) }
 }
 
 /// Whether a resolved address may be connected to.
@@ -123,15 +119,41 @@ mod tests {
 
     #[test]
     fn only_https_to_public_hosts_passes() {
-        for good in ["https://hooks.example.com/x", "https://93.184.216.34/", "https://[2606:4700::1111]/", "https://example.com:8443/"] {
+        for good in [
+            "https://hooks.example.com/x",
+            "https://93.184.216.34/",
+            "https://[2606:4700::1111]/",
+            "https://example.com:8443/",
+        ] {
             assert!(check(good, false).is_ok(), "{good}");
         }
         for bad in [
-            "http://hooks.example.com/", "ftp://example.com/", "https://user@example.com/", "https://u:p@example.com/", "example.com", "https://",
-            "https://localhost/", "https://x.localhost/", "https://intranet/", "https://a.internal/", "https://127.0.0.1/", "https://0x7f.1/",
-            "https://2130706433/", "https://017700000001/", "https://10.1.2.3/", "https://169.254.169.254/latest", "https://100.64.0.1/",
-            "https://[::1]/", "https://[::ffff:127.0.0.1]/", "https://[64:ff9b::7f00:1]/", "https://[2002:7f00:1::]/", "https://[fe80::1]/",
-            "https://[fd00::1]/", "https://0.0.0.0/", "https://224.0.0.1/", "http://127.0.0.1/",
+            "http://hooks.example.com/",
+            "ftp://example.com/",
+            "https://user@example.com/",
+            "https://u:p@example.com/",
+            "example.com",
+            "https://",
+            "https://localhost/",
+            "https://x.localhost/",
+            "https://intranet/",
+            "https://a.internal/",
+            "https://127.0.0.1/",
+            "https://0x7f.1/",
+            "https://2130706433/",
+            "https://017700000001/",
+            "https://10.1.2.3/",
+            "https://169.254.169.254/latest",
+            "https://100.64.0.1/",
+            "https://[::1]/",
+            "https://[::ffff:127.0.0.1]/",
+            "https://[64:ff9b::7f00:1]/",
+            "https://[2002:7f00:1::]/",
+            "https://[fe80::1]/",
+            "https://[fd00::1]/",
+            "https://0.0.0.0/",
+            "https://224.0.0.1/",
+            "http://127.0.0.1/",
         ] {
             assert!(check(bad, false).is_err(), "{bad}");
         }

@@ -21,7 +21,8 @@ pub(crate) struct Crl {
     pub this_update: UnixTime,
     pub next_update: Option<UnixTime>,
     revoked: HashSet<Box<[u8]>>,
-    /// A delta list or one of limited scope: its entries revoke, its silence says nothing.
+    /// A delta list, one of limited scope, or one with a critical extension that is not understood: its entries revoke,
+    /// its silence says nothing.
     pub partial: bool,
 }
 
@@ -73,13 +74,17 @@ impl Crl {
         if let Some(explicit) = fields.optional(Tag::context(0))? {
             let mut extensions = explicit.reader().expect(Tag::SEQUENCE)?.reader();
             while !extensions.is_empty() {
-                let (kind, value) = extension(&mut extensions)?;
+                let (kind, critical, value) = extension(&mut extensions)?;
                 if kind == oid::DELTA_CRL_INDICATOR.as_bytes() || kind == oid::ISSUING_DISTRIBUTION_POINT.as_bytes() {
                     partial = true;
                 } else if kind == oid::AUTHORITY_KEY_IDENTIFIER.as_bytes() {
                     let mut identifier = Reader::new(value).expect(Tag::SEQUENCE)?.reader();
                     authority_key_identifier =
                         identifier.optional(Tag::context_primitive(0))?.map(|tlv| tlv.value.into());
+                } else if critical {
+                    // RFC 5280 section 5.2: a list with a critical extension that is not understood proves nothing by
+                    // its silence.
+                    partial = true;
                 }
             }
         }
@@ -132,20 +137,21 @@ impl Crl {
     }
 }
 
-fn extension<'a>(extensions: &mut Reader<'a>) -> Result<(&'a [u8], &'a [u8]), Asn1Error> {
+/// Kind, whether critical, value.
+fn extension<'a>(extensions: &mut Reader<'a>) -> Result<(&'a [u8], bool, &'a [u8]), Asn1Error> {
     let mut extension = extensions.expect(Tag::SEQUENCE)?.reader();
     let kind = extension.expect(Tag::OID)?.value;
-    extension.optional(Tag::BOOLEAN)?;
+    let critical = extension.optional(Tag::BOOLEAN)?.is_some_and(|flag| flag.value != [0]);
     let value = extension.expect(Tag::OCTET_STRING)?.value;
     extension.finish()?;
-    Ok((kind, value))
+    Ok((kind, critical, value))
 }
 
 /// Whether an entry's reason is removeFromCRL (8), which a delta list uses to take an entry back.
 fn removes_from_list(mut extensions: Reader<'_>) -> Result<bool, Asn1Error> {
     let mut removes = false;
     while !extensions.is_empty() {
-        let (kind, value) = extension(&mut extensions)?;
+        let (kind, _, value) = extension(&mut extensions)?;
         if kind == oid::CRL_REASON.as_bytes() {
             // ENUMERATED
             removes = Reader::new(value).expect(Tag(0x0a))?.value == [8];

@@ -175,12 +175,18 @@ impl TrustStore {
                 .is_some_and(|lists| lists.iter().any(|list| list.names(&certificate.serial)))
         };
         let csca = self.cscas.get(chain.csca).map(|csca| &csca.certificate);
-        if named(signer) || csca.is_some_and(named) {
+        // The signer's issuer may be known under two names (the chain was found by key identifier): its lists stand
+        // under either, and an entry in any of them counts.
+        let authority = csca.map(|csca| &csca.subject).filter(|subject| **subject != signer.issuer);
+        let lists =
+            || [Some(&signer.issuer), authority].into_iter().flatten().filter_map(|name| self.crls.get(name)).flatten();
+        if lists().any(|list| list.names(&signer.serial)) || csca.is_some_and(named) {
             return RevocationStatus::Revoked;
         }
-        match self.crls.get(&signer.issuer) {
-            Some(lists) if lists.iter().any(|list| list.is_current(at)) => RevocationStatus::VerifiedNotRevoked,
-            _ => RevocationStatus::Unknown,
+        if lists().any(|list| list.is_current(at)) {
+            RevocationStatus::VerifiedNotRevoked
+        } else {
+            RevocationStatus::Unknown
         }
     }
 }

@@ -740,6 +740,25 @@ fn revocation_lists_decide() {
     let delta = extension("2.5.29.27", true, &int(1));
     assert_eq!(status(&[Crl { extensions: vec![delta.clone()], ..crl(&[]) }]), unknown, "a delta list's silence");
     assert_eq!(status(&[Crl { extensions: vec![delta], ..crl(&[signer]) }]), revoked);
+    let strange = |critical| extension("1.2.3.4", critical, &int(1));
+    assert_eq!(status(&[Crl { extensions: vec![strange(true)], ..crl(&[]) }]), unknown, "RFC 5280 section 5.2");
+    assert_eq!(status(&[Crl { extensions: vec![strange(false)], ..crl(&[]) }]), not_revoked);
+    assert_eq!(status(&[Crl { extensions: vec![strange(true)], ..crl(&[signer]) }]), revoked);
+}
+
+/// The chain is found by key identifier where names differ; the list stands under the authority's own name.
+#[test]
+fn a_list_under_the_authoritys_own_name_covers_signers_that_name_it_otherwise() {
+    let status = |revoked: &[&[u8]]| {
+        let mut document = Document::new();
+        document.csca.subject = name("UT", "CSCA of another name");
+        document.crls = vec![Crl { issuer: name("UT", "CSCA of another name"), ..crl(revoked) }.der()];
+        let report = document.verify();
+        assert!(report.deviations.contains(&Deviation::IssuerNameDiffers));
+        (report.revocation_status, report.reason)
+    };
+    assert_eq!(status(&[]), (RevocationStatus::VerifiedNotRevoked, None));
+    assert_eq!(status(&[&[0x10, 0x01]]), (RevocationStatus::Revoked, Some(Reason::CertificateRevoked)));
 }
 
 #[test]

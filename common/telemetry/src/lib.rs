@@ -9,6 +9,6 @@ mod redaction;
 
 pub use clock::SystemClock;
 pub use labels::*;
-pub use logging::{LogFormat, LoggingError, init_logging, install_panic_hook};
+pub use logging::{LogFormat, LoggingError, init_logging, install_panic_hook, tell};
 pub use metrics::{BuildInfo, METRICS_CONTENT_TYPE, MetricDescriptor, MetricKind, Metrics, MetricsError};
 pub use redaction::{Redacted, scrub};

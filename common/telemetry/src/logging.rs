@@ -55,6 +55,11 @@ pub fn init_logging(format: LogFormat, filter: &str) -> Result<(), LoggingError>
     subscriber(format, filter, colour, Scrubbed(io::stderr))?.try_init().map_err(|_| LoggingError::AlreadySet)
 }
 
+/// A line to standard error for whoever runs a command. Unlike `eprintln!` it does not panic when nobody reads any more.
+pub fn tell(line: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
 /// Logs panics as errors, with thread and place, in the format of all other lines.
 pub fn install_panic_hook() {
     std::panic::set_hook(Box::new(|panic| {
@@ -80,7 +85,9 @@ where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
     let filter = EnvFilter::try_new(filter).map_err(|_| LoggingError::Filter(filter.to_owned()))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    // A line that cannot be written is lost. The library would say so with `eprintln!`, which panics when standard error
+    // is closed: a log reader that went away would take the process with it.
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).log_internal_errors(false);
     Ok(match format {
         LogFormat::Human => Box::new(builder.with_ansi(colour).compact().finish()),
         LogFormat::Json => Box::new(builder.json().flatten_event(true).with_current_span(false).finish()),

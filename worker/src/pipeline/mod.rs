@@ -23,6 +23,7 @@ use proofmill_queue::Queue;
 use proofmill_store::Store;
 use proofmill_telemetry::Metrics;
 use proofmill_vault::{DeploymentKey, Vault};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
@@ -81,6 +82,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// Judges.
     pub engine: Arc<Engine>,
+    /// Told when a verdict has webhooks to send, so that a sender in this process need not wait for its next look.
+    pub webhooks_due: Arc<Notify>,
 }
 
 /// A worker's pipeline.

@@ -168,6 +168,9 @@ async fn settled(shared: &Shared, delivery: Delivery, lease: &LeasedAttempt, out
     match result {
         SettleResult::Settled { session_status, event, deliveries, discarded } => {
             count(shared, lease, outcome);
+            if deliveries > 0 {
+                shared.parts.webhooks_due.notify_one();
+            }
             if let Some(event) = event {
                 metrics.events.with_label_values(&[event.as_str()]).inc();
             }

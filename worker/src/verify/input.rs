@@ -51,7 +51,9 @@ impl Source {
         let context = || format!("cannot read {}", path.display());
         let metadata = path.metadata().with_context(context)?;
         if metadata.is_dir() {
-            return Folder::open(path).map(Source::Folder);
+            // What the minter writes: the evidence lies beside its trust store.
+            let minted = path.join("evidence.ndjson");
+            return if minted.is_file() { Self::open(&minted) } else { Folder::open(path).map(Source::Folder) };
         }
         let file = File::open(path).with_context(context)?;
         Ok(Source::Lines(Lines::new(Box::new(BufReader::with_capacity(1 << 20, file)), Some(metadata.len()))))
@@ -274,11 +276,14 @@ fn challenge(folder: &Path) -> Result<Option<[u8; 8]>, ApiError> {
 
 /// A file's bytes; `None` if there is no such file. The size is checked before anything is read.
 fn read_file(path: &Path, part: &str, limit: usize) -> Result<Option<Zeroizing<Vec<u8>>>, ApiError> {
-    let file = match File::open(path) {
-        Ok(file) => file,
+    // Before it is opened: opening a named pipe would wait for ever.
+    match path.metadata() {
+        Ok(metadata) if metadata.is_file() => {}
+        Ok(_) => return Err(unreadable(path, "it is not a regular file")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(unreadable(path, error)),
-    };
+    }
+    let file = File::open(path).map_err(|error| unreadable(path, error))?;
     let length = file.metadata().map_err(|error| unreadable(path, error))?.len();
     if length > limit as u64 {
         return Err(ApiError::too_large(part, limit));
@@ -394,6 +399,25 @@ mod tests {
         let error = item.content.err().unwrap();
         assert_eq!(error.code, ErrorCode::PayloadTooLarge);
         assert!(error.message.contains("`dg1`"), "{}", error.message);
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_named_and_not_waited_for() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(root.path().join("a/dg1.bin")).unwrap();
+        let item = Source::open(root.path()).unwrap().next().unwrap().unwrap();
+        let error = item.content.err().unwrap();
+        assert!(error.message.contains("`dg1.bin`") && error.message.contains("regular file"), "{}", error.message);
+    }
+
+    #[test]
+    fn the_minters_folder_is_read_by_its_evidence_file() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(root.path().join("trust")).unwrap();
+        std::fs::write(root.path().join("evidence.ndjson"), GOOD).unwrap();
+        let mut source = Source::open(root.path()).unwrap();
+        assert!(matches!(source.size(), Size::Bytes(_)));
+        assert_eq!(source.next().unwrap().unwrap().id.as_deref(), Some("a"));
     }
 
     #[test]

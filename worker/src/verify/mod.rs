@@ -15,7 +15,7 @@ use anyhow::Context as _;
 use futures::StreamExt as _;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use proofmill_contract::{Clock as _, OrganisationPolicy, Outcome, Timestamp};
-use proofmill_telemetry::{Metrics, SystemClock};
+use proofmill_telemetry::{Metrics, SystemClock, tell};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use self::input::{Item, Size, Source};
@@ -108,16 +108,24 @@ pub async fn run(args: VerifyArgs) -> anyhow::Result<u8> {
     };
     let started = Instant::now();
     let bar = if args.quiet { ProgressBar::hidden() } else { progress(source.size()) };
-    let summary = job.run(source, &mut io::stdout().lock(), &bar).await?;
+    let summary = match job.run(source, &mut io::stdout().lock(), &bar).await {
+        // Whoever read has enough, as `head` does.
+        Err(error) if error.root_cause().downcast_ref::<io::Error>().is_some_and(broken_pipe) => return Ok(2),
+        done => done?,
+    };
     bar.finish_and_clear();
     face.drain().await;
     if summary.items() == 0 {
         anyhow::bail!("{}: no evidence found", args.path.display());
     }
     if !args.quiet {
-        eprintln!("{}", describe(summary, started.elapsed()));
+        tell(describe(summary, started.elapsed()));
     }
     Ok(summary.exit_status())
+}
+
+fn broken_pipe(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe
 }
 
 struct Job {
@@ -142,7 +150,7 @@ impl Job {
             bar.suspend(|| {
                 output::row(self.format, &row, out)?;
                 if let Err(ItemError::Broken(error)) = &row.result {
-                    eprintln!("item at line {}: {}: {}", row.line, error.code, error.message);
+                    tell(format_args!("item at line {}: {}: {}", row.line, error.code, error.message));
                 }
                 Ok::<_, io::Error>(())
             })

@@ -111,6 +111,7 @@ impl World {
     /// Starts a worker; stop it with [`Worker::drain`].
     pub fn worker(&self, trust: Arc<TrustStore>, face: Arc<dyn FaceStage>) -> Worker {
         let parts = Parts {
+            webhooks_due: Arc::default(),
             store: self.store.clone(),
             queue: self.queue.clone(),
             vault: self.vault.clone(),

@@ -36,6 +36,18 @@ fn what_cannot_run_at_all_ends_with_2_and_says_why() {
 }
 
 #[test]
+fn a_reader_of_errors_that_went_away_takes_nothing_with_it() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let status = Command::new(env!("CARGO_BIN_EXE_proofmill-worker"))
+        .args(["verify", "nowhere.ndjson"])
+        .stderr(writer)
+        .status()
+        .unwrap();
+    assert_eq!(status.code(), Some(2), "the error cannot be told, but it is no crash");
+}
+
+#[test]
 fn every_command_explains_itself() {
     for command in ["standalone", "run", "verify", "models", "doctor"] {
         let output = worker(&[command, "--help"]);

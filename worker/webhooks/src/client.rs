@@ -75,7 +75,8 @@ impl Client {
         let Ok(url) = webhook_url::check(url, self.allow_loopback) else {
             return Answer::Unreachable("url_rejected");
         };
-        let request = headers.iter().fold(self.http.post(url).body(jwe), |request, (name, value)| request.header(name, value));
+        let request =
+            headers.iter().fold(self.http.post(url).body(jwe), |request, (name, value)| request.header(name, value));
         match request.send().await {
             Err(error) => no_answer(&error),
             Ok(response) => {
@@ -154,14 +155,34 @@ mod tests {
         let counter = hits.clone();
         let hit = move || counter.fetch_add(1, Ordering::SeqCst);
         let app = Router::new()
-            .route("/ok", post({ let hit = hit.clone(); move || async move { hit(); StatusCode::NO_CONTENT } }))
+            .route(
+                "/ok",
+                post({
+                    let hit = hit.clone();
+                    move || async move {
+                        hit();
+                        StatusCode::NO_CONTENT
+                    }
+                }),
+            )
             .route("/gone", post(|| async { StatusCode::GONE }))
-            .route("/busy", post(|| async { (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "77")]).into_response() }))
-            .route("/broken", post(|| async { (StatusCode::INTERNAL_SERVER_ERROR, [("retry-after", "77")]).into_response() }))
+            .route(
+                "/busy",
+                post(|| async { (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "77")]).into_response() }),
+            )
+            .route(
+                "/broken",
+                post(|| async { (StatusCode::INTERNAL_SERVER_ERROR, [("retry-after", "77")]).into_response() }),
+            )
             .route("/moved", post(|| async { Redirect::temporary("/ok") }))
-            .route("/endless", post(|| async {
-                axum::body::Body::from_stream(futures::stream::repeat_with(|| Ok::<_, std::io::Error>(vec![0_u8; 4096])))
-            }))
+            .route(
+                "/endless",
+                post(|| async {
+                    axum::body::Body::from_stream(futures::stream::repeat_with(|| {
+                        Ok::<_, std::io::Error>(vec![0_u8; 4096])
+                    }))
+                }),
+            )
             .route("/hang", post(|| async { std::future::pending::<StatusCode>().await }));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use proofmill_contract::limits::DELIVERY_DELAYS;
 use proofmill_contract::Timestamp;
+use proofmill_contract::limits::DELIVERY_DELAYS;
 use rand::{Rng, RngExt};
 
 /// A receiver may ask for a later try, but not for one after a day: the payload would be gone.

@@ -8,7 +8,7 @@ use proofmill_jose::{SigningSecret, WebhookHeaders};
 use proofmill_store::{DeliveryOutcome, DueDelivery, Store};
 use proofmill_telemetry::Metrics;
 use proofmill_vault::DeploymentKey;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -24,7 +24,8 @@ pub struct SenderConfig {
     pub per_endpoint: usize,
     /// How long to wait when nothing was due.
     pub poll_interval: Duration,
-    /// How long a claimed delivery is held. Longer than a whole try, so that a slow endpoint is not tried twice at once.
+    /// How long a claimed delivery is held. Longer than a whole try (15 s), so that a slow endpoint is not tried twice at
+    /// once; short, because a killed sender's deliveries wait for its end.
     pub lease: Duration,
 }
 
@@ -34,7 +35,7 @@ impl Default for SenderConfig {
             in_flight: 64,
             per_endpoint: 16,
             poll_interval: Duration::from_millis(200),
-            lease: Duration::from_secs(60),
+            lease: Duration::from_secs(25),
         }
     }
 }
@@ -47,6 +48,7 @@ pub struct Sender {
     metrics: Arc<Metrics>,
     client: Client,
     config: SenderConfig,
+    wakeup: Arc<Notify>,
 }
 
 impl Sender {
@@ -59,7 +61,12 @@ impl Sender {
         client: Client,
         config: SenderConfig,
     ) -> Self {
-        Self { store, deployment, clock, metrics, client, config }
+        Self { store, deployment, clock, metrics, client, config, wakeup: Arc::default() }
+    }
+
+    /// Notified, the sender looks for due deliveries at once.
+    pub fn wakeup(&self) -> Arc<Notify> {
+        self.wakeup.clone()
     }
 
     /// Runs until `shutdown`, then finishes what is in flight.
@@ -84,6 +91,7 @@ impl Sender {
             if idle {
                 tokio::select! {
                     () = shutdown.cancelled() => {}
+                    () = sender.wakeup.notified() => {}
                     () = tokio::time::sleep(sender.config.poll_interval) => {}
                 }
             }
@@ -121,8 +129,7 @@ impl Sender {
         if matches!(outcome, DeliveryOutcome::Failed { .. }) {
             self.metrics.webhook_exhausted.inc();
         }
-        let recorded =
-            self.store.record_delivery(&delivery.id, &delivery.lease_token, outcome, self.clock.now()).await;
+        let recorded = self.store.record_delivery(&delivery.id, &delivery.lease_token, outcome, self.clock.now()).await;
         if let Err(error) = recorded {
             // The lease runs out and the delivery is sent again under the same event id: at least once.
             tracing::warn!(delivery = %delivery.id, %error, "webhook outcome cannot be recorded");
@@ -157,9 +164,7 @@ impl Sender {
         match answer {
             Answer::Delivered(status) => DeliveryOutcome::Delivered { status },
             Answer::Gone => DeliveryOutcome::EndpointGone,
-            Answer::Refused(status, retry_after) => {
-                self.again(try_number, Some(status), retry_after, "refused", false)
-            }
+            Answer::Refused(status, retry_after) => self.again(try_number, Some(status), retry_after, "refused", false),
             Answer::Unreachable(word) => self.again(try_number, None, None, word, false),
             Answer::Unanswered(word) => self.again(try_number, None, None, word, true),
         }
