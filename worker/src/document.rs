@@ -135,11 +135,17 @@ impl Transcript {
         }
         let bytes = |text: &str| Zeroizing::new(hex::decode(text).unwrap_or_default());
         match serde_json::from_slice::<Wire<'_>>(json) {
+            Ok(wire) if wire.terminal == "server" => Self {
+                terminal: emrtd::Terminal::Server,
+                // Ours alone, and this worker keeps none yet, so the gate fails. Taken from the evidence it would let
+                // anybody forge what counts as proof against cloning.
+                private_key: Zeroizing::default(),
+                public_key: bytes(&wire.public_key),
+                response: bytes(&wire.response),
+                counter: bytes(&wire.counter),
+            },
             Ok(wire) => Self {
-                terminal: match &*wire.terminal {
-                    "server" => emrtd::Terminal::Server,
-                    _ => emrtd::Terminal::Integrator,
-                },
+                terminal: emrtd::Terminal::Integrator,
                 private_key: bytes(&wire.private_key),
                 public_key: bytes(&wire.public_key),
                 response: bytes(&wire.response),
@@ -163,5 +169,26 @@ impl Transcript {
             protected_response: &self.response,
             send_sequence_counter: &self.counter,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_submitted_key_never_passes_for_the_servers() {
+        let read = |terminal: &str| {
+            let json = format!(
+                r#"{{"terminal":"{terminal}","TermPri":"0102","TermPubKey":"03","SmRapdu":"04","SmSsc":"05"}}"#
+            );
+            Transcript::read(json.as_bytes())
+        };
+        let server = read("server");
+        assert_eq!(server.borrow().terminal, emrtd::Terminal::Server);
+        assert!(server.borrow().terminal_private_key.is_empty(), "whoever holds the key can forge the transcript");
+        let integrator = read("integrator");
+        assert_eq!(integrator.borrow().terminal, emrtd::Terminal::Integrator);
+        assert_eq!(integrator.borrow().terminal_private_key, [1, 2]);
     }
 }

@@ -2,7 +2,9 @@
 
 pub(crate) mod algorithm;
 pub mod curve;
+pub(crate) mod diffie_hellman;
 pub mod digest;
 pub mod key;
+pub(crate) mod key_agreement;
 pub mod provider;
 mod weierstrass;

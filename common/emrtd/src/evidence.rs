@@ -39,7 +39,8 @@ pub struct ActiveAuthentication<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Terminal {
-    /// The verifying service; the transcript is proof against cloning.
+    /// The verifying service; the transcript is proof against cloning. To be claimed only for a
+    /// private key that the service made and kept: never for one that came with the evidence.
     Server,
     /// The integrator; whoever holds the key can forge the transcript.
     Integrator,

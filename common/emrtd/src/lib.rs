@@ -4,6 +4,7 @@
 mod active_authentication;
 mod asn1;
 mod certificate;
+mod chip_authentication;
 mod cms;
 mod country;
 mod crl;
@@ -11,6 +12,8 @@ pub mod crypto;
 mod deviation;
 mod dg2;
 mod evidence;
+#[doc(hidden)]
+pub mod fuzzing;
 mod lds;
 mod mrz;
 mod name;
@@ -25,6 +28,7 @@ mod trust;
 mod verify;
 
 pub use active_authentication::recovered_message_holds;
+pub use chip_authentication::{ServerTerminal, verify_chip_authentication};
 pub use deviation::{Deviation, DeviationSet};
 pub use dg2::parse as portrait;
 pub use evidence::{ActiveAuthentication, ChipAuthentication, DocumentEvidence, Part, Terminal, UnixTime};

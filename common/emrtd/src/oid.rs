@@ -59,6 +59,11 @@ oids! {
     ECDSA_PLAIN_SHA384 = "0.4.0.127.0.7.1.1.4.1.4";
     ECDSA_PLAIN_SHA512 = "0.4.0.127.0.7.1.1.4.1.5";
 
+    // Diffie-Hellman: PKCS #3, ANSI X9.42 (RFC 3279), and the numbered domains of BSI TR-03110-3.
+    DH_KEY_AGREEMENT = "1.2.840.113549.1.3.1";
+    DH_PUBLIC_NUMBER = "1.2.840.10046.2.1";
+    STANDARDIZED_DOMAIN_PARAMETERS = "0.4.0.127.0.7.1.2";
+
     // X.509 (RFC 5280).
     COUNTRY_NAME = "2.5.4.6";
     SUBJECT_KEY_IDENTIFIER = "2.5.29.14";

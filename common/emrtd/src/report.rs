@@ -280,8 +280,24 @@ pub enum Reason {
     ActiveAuthenticationInvalid,
 
     // -- chip authentication
-    /// A transcript was supplied and cannot be verified by this version.
+    /// A transcript was supplied, and the SOD protects no DG14 for it.
+    ChipAuthenticationUnbound,
+    /// The transcript's response is not one under secure messaging, or its counter not one of a
+    /// response; of a server's terminal only the first response counts.
+    ChipAuthenticationTranscriptMalformed,
+    /// The chip authentication infos of DG14 are malformed.
+    ChipAuthenticationInfoMalformed,
+    /// DG14 has no key and protocol of version 1 that can be verified; for a server's terminal
+    /// that includes curves without arithmetic in constant time.
     ChipAuthenticationUnsupported,
+    /// The chip's key is on no known curve and in no known group.
+    ChipAuthenticationGroupUnknown,
+    /// The chip's key cannot be used: malformed, not on its curve, or not of the right order.
+    ChipAuthenticationKeyInvalid,
+    /// The terminal's private key is absent or out of range, or its public key not that key's.
+    ChipAuthenticationTerminalKeyInvalid,
+    /// The chip's response does not verify.
+    ChipAuthenticationInvalid,
 }
 
 impl Reason {
@@ -329,7 +345,14 @@ impl Reason {
             | ActiveAuthenticationKeyInvalid
             | ActiveAuthenticationAlgorithmUnknown
             | ActiveAuthenticationInvalid => Gate::ActiveAuthentication,
-            ChipAuthenticationUnsupported => Gate::ChipAuthentication,
+            ChipAuthenticationUnbound
+            | ChipAuthenticationTranscriptMalformed
+            | ChipAuthenticationInfoMalformed
+            | ChipAuthenticationUnsupported
+            | ChipAuthenticationGroupUnknown
+            | ChipAuthenticationKeyInvalid
+            | ChipAuthenticationTerminalKeyInvalid
+            | ChipAuthenticationInvalid => Gate::ChipAuthentication,
             DeviationRefused(deviation) => match deviation {
                 Deviation::FaceRecordLengthOff | Deviation::FaceImageTypeDiffers => Gate::DocumentData,
                 Deviation::ActiveAuthenticationDer => Gate::ActiveAuthentication,

@@ -3,6 +3,7 @@
 use crate::{
     active_authentication,
     asn1::{Asn1Error, Reader, Tag},
+    chip_authentication,
     country::{self, CountryMatch},
     deviation::{Deviation, DeviationSet},
     dg2,
@@ -341,12 +342,19 @@ impl<'e, 'a> Run<'e, 'a> {
     }
 
     /// A transcript is never passed over: one that cannot be verified fails.
-    fn chip_authentication(&self, lds: &LdsDigest, options: &SecurityOptions) -> Result<GateResult, Reason> {
-        let unknown = lds.security_options && self.evidence.dg14.is_none();
-        match &self.evidence.chip_authentication {
-            Some(_) => Err(Reason::ChipAuthenticationUnsupported),
-            None if unknown || options.chip_authentication => Ok(GateResult::NotRun),
-            None => Ok(GateResult::NotApplicable),
+    fn chip_authentication(&mut self, lds: &LdsDigest, options: &SecurityOptions) -> Result<GateResult, Reason> {
+        let dg14 = self.evidence.dg14.filter(|_| lds.security_options);
+        match (&self.evidence.chip_authentication, dg14) {
+            (Some(transcript), Some(dg14)) => {
+                let deviations = chip_authentication::verify(dg14, transcript)?;
+                // Refused here, such a deviation is the chip key's and not the SOD's.
+                self.note(deviations).map_err(|_| Reason::ChipAuthenticationKeyInvalid)?;
+                Ok(GateResult::Passed)
+            }
+            (Some(_), None) => Err(Reason::ChipAuthenticationUnbound),
+            (None, None) if lds.security_options => Ok(GateResult::NotRun),
+            (None, _) if options.chip_authentication => Ok(GateResult::NotRun),
+            (None, _) => Ok(GateResult::NotApplicable),
         }
     }
 

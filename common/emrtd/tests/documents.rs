@@ -997,7 +997,7 @@ fn a_chip_authentication_transcript_is_never_passed_over() {
             ..Default::default()
         };
         let report = verify(&evidence, &document.trust(), &Policy::default(), NOW).report;
-        assert_eq!(report.reason, Some(Reason::ChipAuthenticationUnsupported));
+        assert_eq!(report.reason, Some(Reason::ChipAuthenticationUnbound));
         assert_eq!(report.gates.chip_authentication, GateResult::Failed);
         assert_eq!(report.chip_authentication_terminal, Some(Terminal::Integrator));
     });

@@ -15,6 +15,15 @@ pub(super) fn decode_point(curve: Curve, encoded: &[u8]) -> Option<Vec<u8>> {
     group(curve).decode_point(encoded)
 }
 
+/// A multiple of an encoded point, or of the generator, as `04 x y`; `None` when the scalar is zero
+/// or not below the order, or the point not on the curve.
+///
+/// Variable time in the scalar: it may only be one that is no secret of ours, such as a terminal
+/// key that its owner has handed in.
+pub(super) fn multiply(curve: Curve, scalar: &[u8], point: Option<&[u8]>) -> Option<Vec<u8>> {
+    group(curve).multiply(scalar, point)
+}
+
 /// A public key with its table of odd multiples.
 pub(super) struct PreparedPoint(Table);
 
@@ -46,6 +55,12 @@ macro_rules! sizes {
             fn decode_point(&self, encoded: &[u8]) -> Option<Vec<u8>> {
                 match self {
                     $(Group::$name(curve) => curve.decode(encoded).map(|point| curve.encode(&point)),)*
+                }
+            }
+
+            fn multiply(&self, scalar: &[u8], point: Option<&[u8]>) -> Option<Vec<u8>> {
+                match self {
+                    $(Group::$name(curve) => curve.multiply(scalar, point),)*
                 }
             }
 
@@ -325,6 +340,19 @@ impl<const L: usize> Weierstrass<L> {
         }
         let (sum, carry) = add(&r, &self.order.m);
         !carry && in_field(&sum) && matches(&sum)
+    }
+
+    fn multiply(&self, scalar: &[u8], point: Option<&[u8]>) -> Option<Vec<u8>> {
+        let scalar = self.order.parse(scalar).filter(|scalar| *scalar != [0; L])?;
+        let product = match point {
+            Some(point) => {
+                let table = self.odd_multiples(&self.decode(point)?, KEY_WINDOW);
+                self.double_multiply(&[0; L], &scalar, &table)
+            }
+            None => self.double_multiply(&scalar, &[0; L], &[]),
+        };
+        // Points have the prime order, so no multiple by less is at infinity.
+        self.normalise(&[product]).first().map(|product| self.encode(product))
     }
 
     /// u1·G + u2·Q.

@@ -437,6 +437,7 @@ impl Crl {
 // -- SOD
 
 pub const LDS: &str = "2.23.136.1.1.1";
+pub const MASTER_LIST: &str = "2.23.136.1.1.2";
 pub const DATA: &str = "1.2.840.113549.1.7.1";
 
 #[derive(Clone)]
@@ -459,6 +460,8 @@ pub struct Sod {
     pub key: Signer,
     pub certificates: Vec<Vec<u8>>,
     pub encoding: Encoding,
+    /// Signed in place of the LDS security object.
+    pub other_content: Option<Vec<u8>>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -507,10 +510,14 @@ impl Sod {
             key: certificate.key.clone(),
             certificates: vec![certificate.der()],
             encoding: Encoding::Der,
+            other_content: None,
         }
     }
 
     pub fn content(&self) -> Vec<u8> {
+        if let Some(content) = &self.other_content {
+            return content.clone();
+        }
         let hashes: Vec<Vec<u8>> =
             self.hashes.iter().map(|(number, hash)| seq(&[&int(u64::from(*number)), &octets(hash)])).collect();
         let hashes: Vec<&[u8]> = hashes.iter().map(Vec::as_slice).collect();
@@ -625,3 +632,80 @@ pub fn facial(declared_type: u8, image: &[u8], off: i32) -> Vec<u8> {
 
 /// The first octets of a JPEG: enough to be told as one.
 pub const JPEG: &[u8] = b"\xff\xd8\xff\xe0\x00\x10JFIF\0 and so on";
+
+// -- chip authentication
+
+impl Signer {
+    /// The public point, uncompressed.
+    pub fn point(&self) -> Vec<u8> {
+        with_curve!(self, _curve, key => ecdsa::VerifyingKey::from(&key).to_sec1_point(false).as_bytes().to_vec(),
+            rsa(_key) => unreachable!())
+    }
+}
+
+/// The x that the P-256 key of a seed shares with a point.
+pub fn p256_shared(seed: u8, point: &[u8]) -> Vec<u8> {
+    use aws_lc_rs::agreement::{ECDH_P256, PrivateKey, UnparsedPublicKey, agree};
+    let key = PrivateKey::from_private_key(&ECDH_P256, &[seed; 32]).unwrap();
+    agree(&key, UnparsedPublicKey::new(&ECDH_P256, point), (), |x| Ok(x.to_vec())).unwrap()
+}
+
+/// ECParameters of P-256, written out.
+pub fn explicit_parameters() -> Vec<u8> {
+    explicit(Curve::P256, &Parameters::default())
+}
+
+/// SecurityInfos of DG14.
+pub fn security_infos(infos: &[Vec<u8>]) -> Vec<u8> {
+    tlv(0x6e, &tlv(0x31, &infos.concat()))
+}
+
+/// ChipAuthenticationPublicKeyInfo; kind 1 is DH and 2 ECDH.
+pub fn chip_key_info(kind: u8, spki: &[u8], identifier: Option<u64>) -> Vec<u8> {
+    seq(&[&oid(&format!("0.4.0.127.0.7.2.2.1.{kind}")), spki, &identifier.map(int).unwrap_or_default()])
+}
+
+/// ChipAuthenticationInfo; cipher 1 is triple DES, and 2, 3 and 4 are AES with 128, 192 and 256 bits.
+pub fn chip_protocol_info(kind: u8, cipher: u8, version: u64, identifier: Option<u64>) -> Vec<u8> {
+    let protocol = oid(&format!("0.4.0.127.0.7.2.2.3.{kind}.{cipher}"));
+    seq(&[&protocol, &int(version), &identifier.map(int).unwrap_or_default()])
+}
+
+/// A response of the chip to its first command under new keys, whose encryption is for the
+/// terminal to open and plays no part.
+pub fn protected_response(cipher: u8, shared_secret: &[u8], counter: &[u8]) -> Vec<u8> {
+    use des::cipher::{Block, BlockCipherEncrypt, KeyInit};
+    use sha1::Digest as _;
+    let objects = [&[0x87, 9, 1][..], &[0xa5; 8], &[0x99, 2, 0x90, 0]].concat();
+    let block = if cipher == 1 { 8 } else { 16 };
+    let mut message = [counter, &objects, &[0x80]].concat();
+    while message.len() % block != 0 {
+        message.push(0);
+    }
+    let seed = [shared_secret, &[0, 0, 0, 2]].concat();
+    let code = if cipher == 1 {
+        let key = Sha1::digest(&seed)[..16].to_vec();
+        let (last, before) = message.chunks(8).collect::<Vec<_>>().split_last().map(|(l, b)| (*l, b.to_vec())).unwrap();
+        let single = des::Des::new_from_slice(&key[..8]).unwrap();
+        let triple = des::TdesEde2::new_from_slice(&key).unwrap();
+        let mut state = [0u8; 8];
+        let xor = |state: [u8; 8], block: &[u8]| std::array::from_fn::<u8, 8, _>(|at| state[at] ^ block[at]);
+        for part in before {
+            let mut array = Block::<des::Des>::from(xor(state, part));
+            single.encrypt_block(&mut array);
+            state = array.into();
+        }
+        let mut array = Block::<des::Des>::from(xor(state, last));
+        triple.encrypt_block(&mut array);
+        array.to_vec()
+    } else {
+        use aws_lc_rs::cmac;
+        let (algorithm, key) = match cipher {
+            2 => (cmac::AES_128, Sha1::digest(&seed)[..16].to_vec()),
+            3 => (cmac::AES_192, Sha256::digest(&seed)[..24].to_vec()),
+            _ => (cmac::AES_256, Sha256::digest(&seed).to_vec()),
+        };
+        cmac::sign(&cmac::Key::new(algorithm, &key).unwrap(), &message).unwrap().as_ref()[..8].to_vec()
+    };
+    [&objects[..], &[0x8e, 8], &code, &[0x90, 0]].concat()
+}
