@@ -9,6 +9,7 @@ use axum::http::{StatusCode, header};
 use bytes::Bytes;
 use proofmill_contract::limits::{MAX_EVIDENCE_REQUEST_BYTES, MAX_PART_BYTES, MAX_SELFIE_BYTES};
 use proofmill_contract::{ApiError, ErrorCode, Evidence, Part};
+use proofmill_emrtd::{Terminal, Transcript};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -25,6 +26,8 @@ pub struct Form {
     pub evidence: Evidence,
     /// What the holder agreed to.
     pub manifest: Manifest,
+    /// Whose terminal the chip-authentication transcript names, if there is one.
+    pub transcript: Option<Terminal>,
 }
 
 /// The `manifest` part.
@@ -62,10 +65,6 @@ pub async fn read(request: Request, held: &mut Held) -> Result<Form> {
                 }
             }
             (SELFIE, _) => evidence.push_selfie(gather(field, SELFIE, MAX_SELFIE_BYTES, held).await?)?,
-            // Accepted unverified it would look like proof against cloning that nobody checked.
-            (name, Some(Part::ChipAuthentication)) => {
-                return Err(invalid_part(name, "is not supported by this deployment yet"));
-            }
             (name, Some(part)) => evidence.insert(part, gather(field, name, part.limit(), held).await?)?,
             (name, None) => {
                 return Err(invalid_part(name, "is not known"));
@@ -74,7 +73,8 @@ pub async fn read(request: Request, held: &mut Held) -> Result<Form> {
     }
     let manifest =
         manifest.ok_or_else(|| Error::new(ErrorCode::EvidencePartMissing, "evidence part `manifest` is missing"))?;
-    Ok(Form { evidence, manifest })
+    let transcript = evidence.get(Part::ChipAuthentication).map(read_transcript).transpose()?;
+    Ok(Form { evidence, manifest, transcript })
 }
 
 fn read_manifest(bytes: &[u8]) -> Result<Manifest> {
@@ -83,6 +83,21 @@ fn read_manifest(bytes: &[u8]) -> Result<Manifest> {
         return Err(invalid_part(MANIFEST, "field `reader_attestation` is not supported by this deployment yet"));
     }
     Ok(manifest)
+}
+
+/// Whose terminal it names. Whether it holds is the worker's to say.
+fn read_transcript(bytes: &[u8]) -> Result<Terminal> {
+    let name = Part::ChipAuthentication.name();
+    match body::parse::<Transcript>(bytes) {
+        Ok(transcript) => Ok(transcript.terminal()),
+        Err(error) => {
+            // The transcript's own errors name a member in back quotes and quote no value.
+            let own = serde_json::from_slice::<Transcript>(bytes).err().map(|error| error.to_string());
+            let own =
+                own.as_deref().filter(|text| text.starts_with('`')).and_then(|text| text.split(" at line ").next());
+            Err(invalid_part(name, &format!("is not a transcript: {}", own.unwrap_or(&error.message))))
+        }
+    }
 }
 
 async fn gather(mut field: Field<'_>, name: &str, limit: usize, held: &mut Held) -> Result<Vec<u8>> {

@@ -11,7 +11,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use crate::http::{auth, envelope, error, linger, rate_limit};
-use crate::routes::{attempts, docs, evidence, handoff, sessions, status_page, verify, webhooks};
+use crate::routes::{attempts, chip_authentication, docs, evidence, handoff, sessions, status_page, verify, webhooks};
 use crate::state::{AppState, Ctx, Shared};
 
 /// The public API.
@@ -25,6 +25,7 @@ pub fn router(state: AppState) -> Router {
         .route("/v1/sessions/{id}/attempts", post(handoff::open_with_key).get(attempts::of_session))
         .route("/v1/attempts/{id}", get(attempts::get))
         .route("/v1/attempts/{id}/evidence", put(evidence::submit_with_key))
+        .route("/v1/attempts/{id}/chip-authentication", post(chip_authentication::start_with_key))
         .route("/v1/webhooks/endpoints", post(webhooks::endpoints::create).get(webhooks::endpoints::list))
         .route(
             "/v1/webhooks/endpoints/{id}",
@@ -47,6 +48,7 @@ pub fn router(state: AppState) -> Router {
         .route("/v1/verify/session/{id}/status", get(verify::status))
         .route("/v1/verify/session/{id}/handoff", post(handoff::open_public))
         .route("/v1/verify/attempts/{id}/evidence", put(evidence::submit_with_token))
+        .route("/v1/verify/attempts/{id}/chip-authentication", post(chip_authentication::start_with_token))
         .route("/verify/{id}", get(status_page::page))
         .route("/docs", get(docs::page))
         .route_layer(from_fn_with_state(ctx.clone(), rate_limit::by_address));

@@ -3,10 +3,12 @@
 
 mod accepted;
 mod bad_input;
+mod chip_authentication;
 mod crashes;
 mod expiry;
 mod receiver;
 mod rejected;
 mod support;
+mod trust_reload;
 mod verify;
 mod webhooks;

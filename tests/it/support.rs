@@ -77,7 +77,7 @@ impl Scene {
     /// Opens and submits.
     pub async fn submit(&self, session: &str, specimen: &Specimen) -> Opened {
         let opened = self.api().open_attempt(session).await.unwrap();
-        let submission = defaults(specimen.submission(&opened.challenge));
+        let submission = defaults(specimen.evidence(self.api(), &opened).await.unwrap());
         let answer = self.api().put_evidence(&opened.attempt_id, &submission).await.unwrap();
         assert_eq!((answer.status, answer.code()), (202, ""));
         opened

@@ -1,6 +1,8 @@
 //! An integrator's view of the API: requests, the one response shape, evidence as multipart.
 
 use anyhow::{Context, Result, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use reqwest::header::HeaderMap;
 use reqwest::multipart::{Form, Part};
 use reqwest::{Method, RequestBuilder};
@@ -80,6 +82,13 @@ impl ApiClient {
     pub async fn put_evidence_with_token(&self, attempt: &str, token: &str, submission: &Submission) -> Result<Answer> {
         let request = self.http.put(format!("{}/v1/verify/attempts/{attempt}/evidence", self.base));
         self.send(request.bearer_auth(token).multipart(submission.form()?)).await
+    }
+
+    /// Begins chip authentication with the server's terminal, as a phone does it: under the write token.
+    pub async fn start_chip_authentication(&self, opened: &Opened, dg14: &[u8]) -> Result<Answer> {
+        let path = format!("{}/v1/verify/attempts/{}/chip-authentication", self.base, opened.attempt_id);
+        let body = json!({ "dg14": STANDARD.encode(dg14) });
+        self.send(self.http.post(path).bearer_auth(&opened.write_token).json(&body)).await
     }
 
     /// A request as it stands.

@@ -4,9 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use proofmill_fixtures::{Case, ChipKind, Expected, Minted, Photos};
+use proofmill_fixtures::{Case, ChipKind, Expected, Minted, Photos, ServerTerminal, TerminalKind};
+use serde_json::Value;
 
-use crate::client::Submission;
+use crate::client::{ApiClient, Opened, Submission};
 use crate::environment;
 
 /// What the demonstration asks to share, sorted.
@@ -86,14 +87,55 @@ impl World {
 }
 
 impl Specimen {
-    /// What to submit, with the chip's answer to the challenge if it has a key.
+    /// What a reader submits: the chip's answer to the challenge, and a transcript of chip authentication with whoever's
+    /// terminal the specimen is about.
+    pub async fn evidence(&self, api: &ApiClient, opened: &Opened) -> Result<Submission> {
+        let submission = self.submission(&opened.challenge);
+        if self.minted.case.terminal() != Some(TerminalKind::Server) {
+            return Ok(submission);
+        }
+        let dg14 = self.minted.passport.dg14.as_ref().context("a chip with chip authentication has DG14")?;
+        let terminal = api.start_chip_authentication(opened, dg14).await?.data()?;
+        let transcript = self.server_transcript(&terminal)?;
+        Ok(submission.with("chip_authentication", transcript.to_string().into_bytes()))
+    }
+
+    /// Takes the commands of the server's terminal to the chip; the transcript to submit.
+    pub fn server_transcript(&self, terminal: &Value) -> Result<Value> {
+        let octets = |value: &Value| hex::decode(value.as_str().unwrap_or_default()).context("hex");
+        let asked = ServerTerminal {
+            public_key: octets(&terminal["terminal_public_key"])?,
+            commands: terminal["commands"]
+                .as_array()
+                .context("the commands are an array")?
+                .iter()
+                .map(octets)
+                .collect::<Result<_>>()?,
+            protected_command: octets(&terminal["protected_command"])?,
+            response_counter: octets(&terminal["transcript"]["SmSsc"])?,
+        };
+        self.minted.server_transcript(&asked).context("the specimen's chip has chip authentication")
+    }
+
+    /// DG14, if there is one.
+    pub fn dg14(&self) -> Option<&[u8]> {
+        self.minted.passport.dg14.as_deref()
+    }
+
+    /// What to submit without asking the server first: the chip's answer to the challenge, if it has a key, and the
+    /// transcript of an integrator's own terminal, if the specimen is about one.
     pub fn submission(&self, challenge: &[u8; 8]) -> Submission {
         let passport = &self.minted.passport;
         let mut parts =
             vec![("sod", passport.sod.clone()), ("dg1", passport.dg1.clone()), ("dg2", passport.dg2.clone())];
         parts.extend(passport.dg14.clone().map(|bytes| ("dg14", bytes)));
         parts.extend(passport.dg15.clone().map(|bytes| ("dg15", bytes)));
-        parts.extend(passport.answer_active_authentication(challenge).map(|bytes| ("active_authentication", bytes)));
+        parts.extend(passport.card_security.clone().map(|bytes| ("card_security", bytes)));
+        parts.extend(self.minted.active_authentication(challenge).map(|bytes| ("active_authentication", bytes)));
+        if self.minted.case.terminal() == Some(TerminalKind::Integrator) {
+            let transcript = self.minted.integrator_transcript().map(|json| json.to_string().into_bytes());
+            parts.extend(transcript.map(|bytes| ("chip_authentication", bytes)));
+        }
         Submission { parts, selfies: self.minted.selfies.clone(), selected: SELECTED.map(str::to_owned).to_vec() }
     }
 

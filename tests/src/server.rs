@@ -201,6 +201,12 @@ impl Server {
         text(&printed, "api_key")
     }
 
+    /// Changes an organisation's policy by the command line.
+    pub fn set_policy(&self, organisation: &str, options: &[&str]) -> Result<()> {
+        process::json(self.api_command(&["org", "set", organisation])?.args(options).arg("--json"))?;
+        Ok(())
+    }
+
     /// A command of `proofmill-api`, told where the data is.
     pub fn api_command(&self, words: &[&str]) -> Result<Command> {
         let mut command = environment::command("proofmill-api")?;

@@ -342,6 +342,31 @@ mod tests {
         let demanding = OrganisationPolicy { chip_authentication: Demand::Required, ..strict.clone() };
         assert_eq!(rejected(&absent, &demanding).0, Code::DocumentChipAuthenticationFailed);
         continues(&genuine(), &demanding);
+        // An integrator's transcript is there, and right: no absence. Whose it is, is reported.
+        for (theirs, reported) in
+            [(ChipTerminal::Integrator, Terminal::Integrator), (ChipTerminal::Server, Terminal::Server)]
+        {
+            let present = with(|r| {
+                r.gates.chip_authentication = Passed;
+                r.chip_authentication_terminal = Some(theirs);
+            });
+            let checks = continues(&present, &demanding);
+            assert_eq!(
+                (checks.chip_authentication, checks.chip_authentication_terminal),
+                (Gate::Passed, Some(reported))
+            );
+        }
+        // Supplied and wrong rejects whatever the policy.
+        let wrong = with(|r| {
+            r.gates.chip_authentication = Failed;
+            r.reason = Some(Reason::ChipAuthenticationInvalid);
+            r.chip_authentication_terminal = Some(ChipTerminal::Integrator);
+        });
+        let (code, checks) = rejected(&wrong, &strict);
+        assert_eq!(
+            (code, checks.reason.as_deref()),
+            (Code::DocumentChipAuthenticationFailed, Some("chip_authentication_invalid"))
+        );
 
         let attested = OrganisationPolicy { reader_attestation: Demand::Required, ..strict };
         let (code, checks) = rejected(&genuine(), &attested);

@@ -28,12 +28,11 @@ pub struct DoctorArgs {
 /// Looks at every part; the answer is 0 if all can work, else 1.
 pub async fn run(args: DoctorArgs) -> u8 {
     let mut report = Report { failed: false };
-    let devices = proofmill_face::discover().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    report.line("device", Ok(devices));
+    report.line("device", Ok(proofmill_face::discovery().to_string()));
     report.line("model", model(&args).await);
     let beside = args.storage.data_dir.as_ref().map(|directory| directory.join("trust"));
     let fallbacks: Vec<&Path> = beside.iter().map(std::path::PathBuf::as_path).collect();
-    let trust = args.engine.trust_paths(&fallbacks).and_then(|paths| crate::trust::load(&paths, 1));
+    let trust = args.engine.trust_source(&fallbacks).and_then(|source| crate::trust::load_source(&source, 1));
     report.line("trust", trust.map(|trust| crate::trust::describe(&trust)));
     if args.storage.data_dir.is_some() || args.storage.database_url.is_some() {
         storage(&args.storage, &mut report).await;

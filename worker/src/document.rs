@@ -1,13 +1,10 @@
 //! The document stage: evidence to report, and report to what claims are made from.
 
-use std::borrow::Cow;
-
 use proofmill_contract::claims::{DocumentData, Photo};
 use proofmill_contract::evidence::Part;
 use proofmill_contract::policy::Tolerance;
 use proofmill_contract::{Evidence, OrganisationPolicy};
 use proofmill_emrtd as emrtd;
-use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::engine::Case;
@@ -30,10 +27,18 @@ pub fn verify<'a>(
         active_authentication: evidence
             .get(Part::ActiveAuthentication)
             .map(|signature| emrtd::ActiveAuthentication { challenge, signature }),
-        chip_authentication: transcript.map(Transcript::borrow),
+        chip_authentication: transcript.map(|transcript| transcript.borrow(server_key(evidence, case))),
+        card_security: evidence.get(Part::CardSecurity),
     };
     let at = emrtd::UnixTime(case.at.as_secs());
     emrtd::verify(&input, trust, &policy(&case.policy), at)
+}
+
+/// The private key of our terminal, if it is bound to the DG14 that was submitted. A transcript that claims our terminal
+/// without it fails its gate: a key that did not come from our own seal would let anybody forge the proof.
+fn server_key<'a>(evidence: &Evidence, case: &'a Case) -> Option<&'a [u8]> {
+    let terminal = case.terminal.as_ref()?;
+    (evidence.get(Part::Dg14) == Some(terminal.dg14.as_bytes())).then(|| terminal.private_key.as_bytes())
 }
 
 /// What claims are made from.
@@ -102,72 +107,27 @@ fn policy(policy: &OrganisationPolicy) -> emrtd::Policy {
     }
 }
 
-/// A chip-authentication transcript. One that cannot be read is one that does not verify: its members are empty, and its
-/// own gate, in its own place in the order, rejects it.
-pub struct Transcript {
-    terminal: emrtd::Terminal,
-    private_key: Zeroizing<Vec<u8>>,
-    public_key: Zeroizing<Vec<u8>>,
-    response: Zeroizing<Vec<u8>>,
-    counter: Zeroizing<Vec<u8>>,
-}
+/// A chip-authentication transcript. One that cannot be read is one that does not verify: its own gate, in its own place in
+/// the order, rejects it.
+pub struct Transcript(Option<emrtd::Transcript>);
 
 impl Transcript {
     /// The transcript that was submitted, if one was.
     pub fn of(evidence: &Evidence) -> Option<Self> {
-        evidence.get(Part::ChipAuthentication).map(Self::read)
+        let json = evidence.get(Part::ChipAuthentication)?;
+        Some(Self(serde_json::from_slice(json).ok()))
     }
 
-    fn read(json: &[u8]) -> Self {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Wire<'a> {
-            #[serde(borrow)]
-            terminal: Cow<'a, str>,
-            #[serde(borrow, default, rename = "TermPri")]
-            private_key: Cow<'a, str>,
-            #[serde(borrow, rename = "TermPubKey")]
-            public_key: Cow<'a, str>,
-            #[serde(borrow, rename = "SmRapdu")]
-            response: Cow<'a, str>,
-            #[serde(borrow, rename = "SmSsc")]
-            counter: Cow<'a, str>,
-        }
-        let bytes = |text: &str| Zeroizing::new(hex::decode(text).unwrap_or_default());
-        match serde_json::from_slice::<Wire<'_>>(json) {
-            Ok(wire) if wire.terminal == "server" => Self {
-                terminal: emrtd::Terminal::Server,
-                // Ours alone, and this worker keeps none yet, so the gate fails. Taken from the evidence it would let
-                // anybody forge what counts as proof against cloning.
-                private_key: Zeroizing::default(),
-                public_key: bytes(&wire.public_key),
-                response: bytes(&wire.response),
-                counter: bytes(&wire.counter),
-            },
-            Ok(wire) => Self {
+    fn borrow<'a>(&'a self, server_key: Option<&'a [u8]>) -> emrtd::ChipTranscript<'a> {
+        match &self.0 {
+            Some(transcript) => transcript.evidence(server_key),
+            None => emrtd::ChipTranscript::Version1(emrtd::ChipAuthentication {
                 terminal: emrtd::Terminal::Integrator,
-                private_key: bytes(&wire.private_key),
-                public_key: bytes(&wire.public_key),
-                response: bytes(&wire.response),
-                counter: bytes(&wire.counter),
-            },
-            Err(_) => Self {
-                terminal: emrtd::Terminal::Integrator,
-                private_key: Zeroizing::default(),
-                public_key: Zeroizing::default(),
-                response: Zeroizing::default(),
-                counter: Zeroizing::default(),
-            },
-        }
-    }
-
-    fn borrow(&self) -> emrtd::ChipAuthentication<'_> {
-        emrtd::ChipAuthentication {
-            terminal: self.terminal,
-            terminal_private_key: &self.private_key,
-            terminal_public_key: &self.public_key,
-            protected_response: &self.response,
-            send_sequence_counter: &self.counter,
+                terminal_private_key: &[],
+                terminal_public_key: &[],
+                protected_response: &[],
+                send_sequence_counter: &[],
+            }),
         }
     }
 }
@@ -175,20 +135,56 @@ impl Transcript {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proofmill_contract::{Secret, Timestamp};
+    use proofmill_vault::TerminalSecret;
+
+    fn evidence(transcript: &str) -> Evidence {
+        let mut evidence = Evidence::new();
+        evidence.insert(Part::Dg14, b"dg14".to_vec()).unwrap();
+        evidence.insert(Part::ChipAuthentication, transcript.as_bytes().to_vec()).unwrap();
+        evidence
+    }
+
+    /// Sealed for a DG14.
+    fn case(dg14: Option<&str>) -> Case {
+        let secret = |text: &str| Secret::new(text.as_bytes().to_vec());
+        Case {
+            policy: OrganisationPolicy::default(),
+            selected_field_keys: Vec::new(),
+            challenge: None,
+            terminal: dg14.map(|dg14| TerminalSecret {
+                private_key: secret("ours"),
+                public_key: secret("public"),
+                dg14: secret(dg14),
+                answer: secret("{}"),
+            }),
+            at: Timestamp::from_secs(0),
+        }
+    }
+
+    /// The terminal and private key that the verifier is given.
+    fn given(transcript: &str, dg14: Option<&str>) -> (emrtd::Terminal, Vec<u8>) {
+        let (evidence, case) = (evidence(transcript), case(dg14));
+        let transcript = Transcript::of(&evidence).unwrap();
+        match transcript.borrow(server_key(&evidence, &case)) {
+            emrtd::ChipTranscript::Version1(given) => (given.terminal, given.terminal_private_key.to_vec()),
+            _ => panic!("another kind"),
+        }
+    }
 
     #[test]
-    fn a_submitted_key_never_passes_for_the_servers() {
-        let read = |terminal: &str| {
-            let json = format!(
-                r#"{{"terminal":"{terminal}","TermPri":"0102","TermPubKey":"03","SmRapdu":"04","SmSsc":"05"}}"#
-            );
-            Transcript::read(json.as_bytes())
-        };
-        let server = read("server");
-        assert_eq!(server.borrow().terminal, emrtd::Terminal::Server);
-        assert!(server.borrow().terminal_private_key.is_empty(), "whoever holds the key can forge the transcript");
-        let integrator = read("integrator");
-        assert_eq!(integrator.borrow().terminal, emrtd::Terminal::Integrator);
-        assert_eq!(integrator.borrow().terminal_private_key, [1, 2]);
+    fn a_servers_key_comes_from_its_own_seal_and_for_its_own_dg14_alone() {
+        use emrtd::Terminal::{Integrator, Server};
+        let server = r#"{"terminal":"server","TermPubKey":"03","SmRapdu":"04","SmSsc":"05"}"#;
+        assert_eq!(given(server, Some("dg14")), (Server, b"ours".to_vec()));
+        assert_eq!(given(server, None), (Server, Vec::new()), "nothing was started");
+        assert_eq!(given(server, Some("another")), (Server, Vec::new()), "it is bound to another DG14");
+        // Whoever holds the key can forge the transcript: one that brings it is not read as the server's.
+        let submitted = r#"{"terminal":"server","TermPri":"0102","TermPubKey":"03","SmRapdu":"04","SmSsc":"05"}"#;
+        assert!(given(submitted, None).1.is_empty());
+        assert!(given(submitted, Some("dg14")).1.is_empty());
+        let integrator = r#"{"terminal":"integrator","TermPri":"0102","TermPubKey":"03","SmRapdu":"04","SmSsc":"05"}"#;
+        assert_eq!(given(integrator, Some("dg14")), (Integrator, vec![1, 2]), "ours is never lent");
+        assert_eq!(given("no transcript", Some("dg14")), (Integrator, Vec::new()));
     }
 }

@@ -12,11 +12,13 @@ use proofmill_contract::{Evidence, OrganisationPolicy, Outcome, Timestamp};
 use proofmill_emrtd::TrustStore;
 use proofmill_face::Prepared;
 use proofmill_telemetry::Metrics;
+use proofmill_vault::TerminalSecret;
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::decide::{self, Decision, DocumentDecision};
 use crate::document::{self, Transcript};
 use crate::face::{FaceLane, FaceStage};
+use crate::trust::LiveTrust;
 
 /// What an attempt is judged by, besides its evidence.
 pub struct Case {
@@ -26,6 +28,8 @@ pub struct Case {
     pub selected_field_keys: Vec<String>,
     /// The challenge that was sent to the chip, if one was.
     pub challenge: Option<[u8; 8]>,
+    /// The server's terminal of chip authentication, if it began one with this attempt's chip.
+    pub terminal: Option<TerminalSecret>,
     /// The moment at which dates count: when the evidence was accepted, so that a backlog is never the holder's failure.
     pub at: Timestamp,
 }
@@ -63,17 +67,18 @@ impl Fault {
 
 /// The stages, ready to judge.
 pub struct Engine {
-    trust: Arc<TrustStore>,
+    trust: LiveTrust,
     face: Arc<dyn FaceStage>,
     metrics: Arc<Metrics>,
     slots: Semaphore,
 }
 
 impl Engine {
-    /// An engine that works on at most `threads` documents at once.
-    pub fn new(trust: Arc<TrustStore>, face: Arc<dyn FaceStage>, metrics: Arc<Metrics>, threads: usize) -> Self {
+    /// An engine that works on at most `threads` documents at once. Each is judged by the trust store that is in use when its
+    /// document stage begins.
+    pub fn new(trust: impl Into<LiveTrust>, face: Arc<dyn FaceStage>, metrics: Arc<Metrics>, threads: usize) -> Self {
         // One more than threads, so that the pool has its next attempt while one waits for the batcher.
-        Self { trust, face, metrics, slots: Semaphore::new(threads + 1) }
+        Self { trust: trust.into(), face, metrics, slots: Semaphore::new(threads + 1) }
     }
 
     /// Judges one attempt.
@@ -84,7 +89,7 @@ impl Engine {
         let slot = self.slots.acquire().await.map_err(|_| Fault::system("model", "the engine has stopped"))?;
         let examined = {
             let (trust, face, metrics) = (self.trust.clone(), self.face.clone(), self.metrics.clone());
-            on_pool(move || examine(evidence, &case, &trust, &*face, &metrics)).await?
+            on_pool(move || examine(evidence, &case, &trust.current(), &*face, &metrics)).await?
         };
         let (checks, pictures, document) = match examined {
             Examined::Decided(decision) => return Ok(Judgement { decision, document: None }),
@@ -112,7 +117,9 @@ fn examine(evidence: Evidence, case: &Case, trust: &TrustStore, face: &dyn FaceS
     let transcript = Transcript::of(&evidence);
     let verified = document::verify(&evidence, transcript.as_ref(), case, trust);
     observe(metrics, "document", started);
-    let checks = match decide::document(&verified.report, &case.policy) {
+    let decided = decide::document(&verified.report, &case.policy);
+    count(metrics, &verified.report, &decided);
+    let checks = match decided {
         DocumentDecision::Rejected(decision) => return Examined::Decided(decision),
         DocumentDecision::Faces(checks) => checks,
     };
@@ -130,6 +137,18 @@ fn examine(evidence: Evidence, case: &Case, trust: &TrustStore, face: &dyn FaceS
     match prepared {
         Ok(pictures) => Examined::Faces { checks, pictures, document: Box::new(document) },
         Err(failure) => Examined::Decided(decide::faces(checks, &failure.verdict(), face.model())),
+    }
+}
+
+/// Names of departures and reasons: nothing of a document, and no more of them than the libraries have.
+fn count(metrics: &Metrics, report: &proofmill_emrtd::Report, decided: &DocumentDecision) {
+    for deviation in &report.deviations {
+        metrics.document_deviations.with_label_values(&[deviation.name()]).inc();
+    }
+    if let DocumentDecision::Rejected(Decision { checks, .. }) = decided
+        && let Some(reason) = &checks.reason
+    {
+        metrics.document_reasons.with_label_values(&[reason]).inc();
     }
 }
 

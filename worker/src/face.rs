@@ -86,6 +86,12 @@ impl FaceService {
         &self.devices
     }
 
+    /// Why it runs on the processor, when no CUDA device was to be had; for readiness texts.
+    pub fn fallback(&self) -> Option<&'static proofmill_face::Fallback> {
+        let discovery = proofmill_face::discovery();
+        discovery.fallback.as_ref().filter(|_| self.devices.contains(&Device::Cpu))
+    }
+
     /// The matcher, for tools.
     pub fn matcher(&self) -> &Arc<Matcher> {
         &self.matcher
@@ -139,7 +145,7 @@ fn observe(metrics: &Metrics, report: &BatchReport) {
     metrics.batch_items.observe(report.size as f64);
     metrics.batch_fill_ratio.observe(report.size as f64 / report.capacity.max(1) as f64);
     metrics.batch_wait_seconds.observe(report.waited.as_secs_f64());
-    metrics.device_busy_seconds.with_label_values(&[&*device]).inc_by(report.ran.as_secs_f64());
+    metrics.device_busy_seconds.with_label_values(&[&*device]).inc_by(report.busy.as_secs_f64());
 }
 
 /// Reads and checks a pack.
@@ -173,7 +179,11 @@ pub fn pack_folder(asked: Option<&Path>) -> PathBuf {
         .unwrap_or_else(|| cache.join("proofmill/models").join(DEFAULT_PACK))
 }
 
-fn devices(choice: DeviceChoice) -> anyhow::Result<Vec<Device>> {
+/// The devices that a choice amounts to, at least one.
+///
+/// # Errors
+/// CUDA was asked for and there is none.
+pub fn devices(choice: DeviceChoice) -> anyhow::Result<Vec<Device>> {
     // Before any other use of libtorch: it looks for its CUDA half once and remembers the answer.
     let found = proofmill_face::discover();
     Ok(match choice {

@@ -6,8 +6,12 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use proofmill_telemetry::{LogFormat, init_logging, install_panic_hook, tell};
 use proofmill_worker::doctor::DoctorArgs;
+use proofmill_worker::evaluate::{self, EvaluateArgs};
+use proofmill_worker::face_tools::{self, FaceCommand};
+use proofmill_worker::inspect::{self, InspectArgs};
 use proofmill_worker::models::ModelsCommand;
 use proofmill_worker::serve::{RunArgs, StandaloneArgs};
+use proofmill_worker::trust::{self, TrustCommand};
 use proofmill_worker::verify::VerifyArgs;
 use proofmill_worker::{doctor, models, serve, verify};
 
@@ -34,9 +38,21 @@ enum Command {
     /// Verify a file or folder of evidence without any server
     #[command(after_help = "Exit status: 0 all passed, 1 some were rejected or could not be read, 2 could not run")]
     Verify(Box<VerifyArgs>),
+    /// Look into one kind of document file: what it is, what it rests on, why it fails
+    #[command(after_help = inspect::HELP)]
+    Inspect(Box<InspectArgs>),
+    /// Measure a model pack's error rates on your own labelled pictures
+    #[command(after_help = evaluate::HELP)]
+    Evaluate(Box<EvaluateArgs>),
+    /// Look at faces in pictures (development tools)
+    #[command(subcommand)]
+    Face(FaceCommand),
     /// List or check model packs
     #[command(subcommand)]
     Models(ModelsCommand),
+    /// Look after the trust store: certificates of states and their revocation lists
+    #[command(subcommand)]
+    Trust(TrustCommand),
     /// Tell whether this machine and configuration can work
     Doctor(Box<DoctorArgs>),
 }
@@ -53,7 +69,7 @@ fn main() -> ExitCode {
 }
 
 fn start(cli: Cli) -> anyhow::Result<u8> {
-    let serves = matches!(cli.command, Command::Standalone(_) | Command::Run(_));
+    let serves = matches!(cli.command, Command::Standalone(_) | Command::Run(_) | Command::Trust(TrustCommand::Refresh(_)));
     let filter = cli.log.as_deref().unwrap_or(if serves { "info" } else { "warn" });
     let format = match cli.log_format.as_str() {
         "human" => LogFormat::Human,
@@ -70,7 +86,11 @@ fn start(cli: Cli) -> anyhow::Result<u8> {
             Command::Standalone(args) => serve::standalone(*args).await,
             Command::Run(args) => serve::run(*args).await,
             Command::Verify(args) => verify::run(*args).await,
+            Command::Inspect(args) => inspect::run(*args),
+            Command::Evaluate(args) => evaluate::run(&args),
+            Command::Face(command) => face_tools::run(&command),
             Command::Models(command) => models::run(command).await,
+            Command::Trust(command) => trust::run(command).await,
             Command::Doctor(args) => Ok(doctor::run(*args).await),
         }
     });

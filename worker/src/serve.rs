@@ -22,8 +22,9 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::Engine;
 use crate::face::{FaceService, FaceStage};
 use crate::pipeline::{Parts, Pipeline};
-use crate::settings::{EngineArgs, PipelineArgs};
-use crate::{shutdown, trust};
+use crate::settings::{EngineArgs, PipelineArgs, ReloadArgs};
+use crate::shutdown;
+use crate::trust::Reloader;
 
 /// `proofmill-worker standalone`.
 #[derive(Args, Clone, Debug)]
@@ -37,6 +38,9 @@ pub struct StandaloneArgs {
     /// How to judge.
     #[command(flatten)]
     pub engine: EngineArgs,
+    /// How to follow changes of trust.
+    #[command(flatten)]
+    pub reload: ReloadArgs,
     /// How to work.
     #[command(flatten)]
     pub pipeline: PipelineArgs,
@@ -57,6 +61,9 @@ pub struct RunArgs {
     /// How to judge.
     #[command(flatten)]
     pub engine: EngineArgs,
+    /// How to follow changes of trust.
+    #[command(flatten)]
+    pub reload: ReloadArgs,
     /// How to work.
     #[command(flatten)]
     pub pipeline: PipelineArgs,
@@ -77,7 +84,7 @@ pub async fn standalone(args: StandaloneArgs) -> anyhow::Result<u8> {
     let ops_listener = bind(args.serve.metrics_listen).await?;
     let ops_address = ops_listener.local_addr()?;
 
-    let worker = Worker::start(&args.storage, &args.engine, &args.pipeline, "standalone").await?;
+    let worker = Worker::start(&args.storage, &args.engine, &args.reload, &args.pipeline, "standalone").await?;
     let wakeup = Arc::new(Notify::new());
     let state = AppState {
         store: worker.opened.store.clone(),
@@ -126,7 +133,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<u8> {
     );
     let ops_listener = bind(args.metrics_listen).await?;
     let ops_address = ops_listener.local_addr()?;
-    let worker = Worker::start(&args.storage, &args.engine, &args.pipeline, "worker").await?;
+    let worker = Worker::start(&args.storage, &args.engine, &args.reload, &args.pipeline, "worker").await?;
     println!("proofmill-worker run: metrics http://{ops_address}");
     // The operator's port answers until the pipeline has drained, so that draining can be seen.
     let ops_done = CancellationToken::new();
@@ -148,6 +155,7 @@ struct Worker {
     shutdown: CancellationToken,
     face: Arc<FaceService>,
     engine: Arc<Engine>,
+    reloader: Reloader,
     pipeline: PipelineArgs,
 }
 
@@ -155,6 +163,7 @@ impl Worker {
     async fn start(
         storage: &StorageArgs,
         engine: &EngineArgs,
+        reload: &ReloadArgs,
         pipeline: &PipelineArgs,
         role: &'static str,
     ) -> anyhow::Result<Self> {
@@ -168,9 +177,8 @@ impl Worker {
         let threads = engine.threads();
         let beside = storage.data_dir.as_ref().map(|directory| directory.join("trust"));
         let fallbacks: Vec<&Path> = beside.iter().map(std::path::PathBuf::as_path).collect();
-        let trust = trust::load(&engine.trust_paths(&fallbacks)?, 1)?;
-        metrics.trust_anchors.set(i64::try_from(trust.counts().cscas).unwrap_or(i64::MAX));
-        tracing::info!("trust store: {}", trust::describe(&trust));
+        let source = engine.trust_source(&fallbacks)?;
+        let reloader = Reloader::start(source, reload.trust_reload, clock.clone(), metrics.clone()).await?;
 
         let pack = crate::face::pack_folder(engine.pack.as_deref());
         let (device, max_batch) = (engine.device, engine.max_batch());
@@ -184,7 +192,7 @@ impl Worker {
         tracing::info!(model = face.model(), devices, threads, "face stage ready");
 
         let stage: Arc<dyn FaceStage> = face.clone();
-        let engine = Arc::new(Engine::new(Arc::new(trust), stage, metrics.clone(), threads));
+        let engine = Arc::new(Engine::new(reloader.live(), stage, metrics.clone(), threads));
         if queue.kind() == "in-process" {
             // The queue died with the process before this one; the store has not forgotten.
             let requeued = opened.store.requeue_unsettled(clock.now()).await?;
@@ -198,7 +206,7 @@ impl Worker {
                 tracing::warn!(%error, "sealed evidence that was left behind is not removed yet");
             }
         }
-        Ok(Self { opened, queue, clock, metrics, shutdown, face, engine, pipeline: pipeline.clone() })
+        Ok(Self { opened, queue, clock, metrics, shutdown, face, engine, reloader, pipeline: pipeline.clone() })
     }
 
     fn ops(&self) -> Ops {
@@ -237,7 +245,7 @@ impl Worker {
             webhooks_due,
         };
         let pipeline = Pipeline::new(parts, self.pipeline.config());
-        let (shutdown, face) = (self.shutdown, self.face);
+        let (shutdown, face, reloader) = (self.shutdown, self.face, self.reloader);
         Ok(async move {
             // Verdicts settled while draining may still be sent: the sender stops after the pipeline.
             let settled = CancellationToken::new();
@@ -245,7 +253,12 @@ impl Worker {
                 pipeline.run(shutdown.clone()).await;
                 settled.cancel();
             };
-            tokio::join!(piped, sender.run(settled.clone()), run_sweeps(sweeps, shutdown.clone()));
+            tokio::join!(
+                piped,
+                sender.run(settled.clone()),
+                run_sweeps(sweeps, shutdown.clone()),
+                reloader.run(shutdown.clone())
+            );
             face.drain().await;
             tracing::info!("drained");
         })

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use proofmill_contract::OrganisationPolicy;
-use proofmill_contract::policy::Tolerance;
+use proofmill_contract::policy::{Demand, Tolerance};
+use proofmill_contract::{OrganisationPolicy, Timestamp};
+use proofmill_trust::TrustSource;
 
 use crate::face::DeviceChoice;
 use crate::pipeline::PipelineConfig;
@@ -13,9 +14,16 @@ use crate::pipeline::PipelineConfig;
 /// Trust store, model pack, device and threads.
 #[derive(Args, Clone, Debug)]
 pub struct EngineArgs {
-    /// Trust store: files or folders of certificates (DER or PEM) and revocation lists; may be repeated
+    /// Trust: a store that `trust import` made, or files and folders of certificates, revocation lists and master lists;
+    /// may be repeated [default: the trust store of --trust-store, or the folder `trust` beside the data]
     #[arg(long = "trust", value_name = "PATH", env = "PROOFMILL_TRUST", value_delimiter = ':')]
     pub trust: Vec<PathBuf>,
+    /// Certificates under which master lists in --trust count: files or folders, may be repeated
+    #[arg(long, value_name = "PATH", env = "PROOFMILL_TRUST_ANCHOR", value_delimiter = ':')]
+    pub trust_anchor: Vec<PathBuf>,
+    /// Folder of the trust store, where no --trust is given
+    #[arg(long, value_name = "DIR", env = "PROOFMILL_TRUST_STORE")]
+    pub trust_store: Option<PathBuf>,
     /// Model pack folder, or a folder of packs [default: where `cargo xtask setup` puts it]
     #[arg(long, value_name = "DIR", env = "PROOFMILL_MODELS")]
     pub pack: Option<PathBuf>,
@@ -33,21 +41,7 @@ pub struct EngineArgs {
 impl EngineArgs {
     /// The number of threads; also sizes the processor pool, which must happen before its first use.
     pub fn threads(&self) -> usize {
-        let threads = self
-            .threads
-            .or_else(|| std::thread::available_parallelism().ok().map(usize::from))
-            .unwrap_or(1)
-            .clamp(1, 1024);
-        // Fails only if the pool exists: then its size is what the first caller asked for.
-        if rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .thread_name(|index| format!("cpu-{index}"))
-            .build_global()
-            .is_err()
-        {
-            tracing::debug!("the processor pool exists already");
-        }
-        threads
+        processor_threads(self.threads)
     }
 
     /// The most attempts of one face batch, if asked for.
@@ -55,19 +49,83 @@ impl EngineArgs {
         self.max_batch.map(usize::from)
     }
 
-    /// The trust store's paths: those named, or else the first of `fallbacks` that exists.
+    /// Where trust comes from: what is named, or else the first of `fallbacks` that exists.
     ///
     /// # Errors
     /// None is named and no fallback exists.
-    pub fn trust_paths(&self, fallbacks: &[&Path]) -> anyhow::Result<Vec<PathBuf>> {
+    pub fn trust_source(&self, fallbacks: &[&Path]) -> anyhow::Result<TrustSource> {
+        Ok(TrustSource { paths: self.trust_paths(fallbacks)?, anchors: self.trust_anchor.clone() })
+    }
+
+    fn trust_paths(&self, fallbacks: &[&Path]) -> anyhow::Result<Vec<PathBuf>> {
         if !self.trust.is_empty() {
             return Ok(self.trust.clone());
+        }
+        if let Some(store) = &self.trust_store {
+            return Ok(vec![store.clone()]);
         }
         fallbacks.iter().find(|path| path.is_dir()).map(|path| vec![path.to_path_buf()]).ok_or_else(|| {
             let tried: String = fallbacks.iter().map(|path| format!("; there is no {}", path.display())).collect();
             anyhow::anyhow!("no trust store: name one with --trust{tried}")
         })
     }
+}
+
+/// The number of threads, one for each core unless asked otherwise; also sizes the processor pool, which must happen before
+/// its first use.
+pub fn processor_threads(asked: Option<usize>) -> usize {
+    let threads = asked
+        .or_else(|| std::thread::available_parallelism().ok().map(usize::from))
+        .unwrap_or(1)
+        .clamp(1, 1024);
+    // Fails only if the pool exists: then its size is what the first caller asked for.
+    if rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .thread_name(|index| format!("cpu-{index}"))
+        .build_global()
+        .is_err()
+    {
+        tracing::debug!("the processor pool exists already");
+    }
+    threads
+}
+
+/// How a process that keeps running follows changes of its trust store.
+#[derive(Args, Clone, Debug)]
+pub struct ReloadArgs {
+    /// How often to look whether the trust store has changed: a number and s, m, h or d. A hangup signal looks at once
+    #[arg(long, value_name = "TIME", env = "PROOFMILL_TRUST_RELOAD", default_value = "30s", value_parser = duration)]
+    pub trust_reload: Duration,
+}
+
+/// A length of time on the command line, such as `30s`, `10m`, `12h` or `90d`; a second at least.
+///
+/// # Errors
+/// What was expected.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let expected = || "expected a number and s, m, h or d, such as 10m".to_owned();
+    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(expected)?;
+    let unit = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return Err(expected()),
+    };
+    // A century: nothing here is to wait longer, and no sum of times overflows.
+    let seconds = number.parse::<u32>().map_err(|_| expected())?;
+    match u64::from(seconds) * unit {
+        seconds @ 1..=3_155_760_000 => Ok(Duration::from_secs(seconds)),
+        _ => Err("expected one second to a hundred years".to_owned()),
+    }
+}
+
+/// A moment on the command line.
+///
+/// # Errors
+/// What was expected.
+pub fn moment(text: &str) -> Result<Timestamp, String> {
+    Timestamp::parse_rfc3339(text).ok_or_else(|| "expected an RFC 3339 time such as 2026-11-22T09:30:00Z".to_owned())
 }
 
 /// What an organisation decides about borderline documents.
@@ -79,6 +137,9 @@ pub struct PolicyArgs {
     /// Accept documents whose signer's revocation status cannot be known
     #[arg(long)]
     pub accept_unknown_revocation: bool,
+    /// Reject documents whose chip declares chip authentication and did not answer it
+    #[arg(long)]
+    pub require_chip_authentication: bool,
 }
 
 impl PolicyArgs {
@@ -88,6 +149,7 @@ impl PolicyArgs {
         OrganisationPolicy {
             expired_documents: tolerance(self.accept_expired),
             unknown_revocation: tolerance(self.accept_unknown_revocation),
+            chip_authentication: if self.require_chip_authentication { Demand::Required } else { Demand::Off },
             ..OrganisationPolicy::default()
         }
     }
@@ -124,7 +186,15 @@ mod tests {
     use super::*;
 
     fn engine(trust: Vec<PathBuf>) -> EngineArgs {
-        EngineArgs { trust, pack: None, device: DeviceChoice::Cpu, threads: Some(1), max_batch: None }
+        EngineArgs {
+            trust,
+            trust_anchor: Vec::new(),
+            trust_store: None,
+            pack: None,
+            device: DeviceChoice::Cpu,
+            threads: Some(1),
+            max_batch: None,
+        }
     }
 
     #[test]
@@ -134,13 +204,27 @@ mod tests {
         assert_eq!(engine(vec![named.clone()]).trust_paths(&[folder.path()]).unwrap(), vec![named]);
         assert_eq!(engine(vec![]).trust_paths(&[folder.path()]).unwrap(), vec![folder.path().to_owned()]);
         let missing = folder.path().join("none");
+        let mut stored = engine(vec![]);
+        stored.trust_store = Some(PathBuf::from("/store"));
+        assert_eq!(stored.trust_paths(&[folder.path()]).unwrap(), vec![PathBuf::from("/store")]);
         let error = engine(vec![]).trust_paths(&[&missing]).unwrap_err().to_string();
         assert!(error.contains("--trust") && error.contains("none"), "{error}");
     }
 
     #[test]
+    fn lengths_of_time_have_a_unit() {
+        for (text, seconds) in [("30s", 30), ("10m", 600), ("12h", 43_200), ("90d", 7_776_000)] {
+            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["", "s", "30", "0s", "-1s", "1.5h", "4294967295d", "10 m", "5é"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn the_careful_policy_is_the_default() {
-        let args = PolicyArgs { accept_expired: false, accept_unknown_revocation: false };
+        let args =
+            PolicyArgs { accept_expired: false, accept_unknown_revocation: false, require_chip_authentication: false };
         assert_eq!(args.policy(), OrganisationPolicy::default());
     }
 }

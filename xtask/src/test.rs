@@ -39,6 +39,7 @@ pub fn run(workspace: &Workspace, options: &[OsString]) -> Result<ExitCode> {
     nextest.env("TMPDIR", services.temporary_folder()?);
     nextest.env("PROOFMILL_MODELS", workspace.models());
     nextest.env("PROOFMILL_PHOTOS", workspace.photos());
+    nextest.env("PROOFMILL_NVRTC", workspace.nvrtc());
     let status = process::run(&mut nextest)?;
     drop(services);
     process::check_interrupted()?;

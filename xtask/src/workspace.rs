@@ -42,6 +42,11 @@ impl Workspace {
         self.cache.join("photos")
     }
 
+    /// The folder of NVRTC's libraries, for the test that makes the kernels' PTX anew.
+    pub fn nvrtc(&self) -> PathBuf {
+        self.cache.join("nvrtc-13.0.88/lib")
+    }
+
     /// A built program of the profile `debug` or `release`, beside this one.
     pub fn program(&self, profile: &str, name: &str) -> Result<PathBuf> {
         let own = env::current_exe().context("where this program is")?;

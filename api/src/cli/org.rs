@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 use proofmill_api::{StorageArgs, settings, tenancy};
-use proofmill_contract::policy::Tolerance;
+use proofmill_contract::policy::{Demand, Tolerance};
 use proofmill_contract::{Clock, ContractVersion, OrganisationId, OrganisationPolicy};
 use proofmill_store::{Organisation, OrganisationUpdate};
 use proofmill_telemetry::SystemClock;
@@ -63,6 +63,9 @@ struct PolicyArgs {
     /// What a document signer of unknown revocation status does
     #[arg(long, value_name = "TOLERANCE")]
     unknown_revocation: Option<ToleranceArg>,
+    /// Whether a chip that declares chip authentication must have answered it
+    #[arg(long, value_name = "DEMAND")]
+    chip_authentication: Option<DemandArg>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -71,6 +74,23 @@ enum ToleranceArg {
     Reject,
     /// It is reported and let through
     Accept,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum DemandArg {
+    /// Its absence is fine; what is supplied is still verified
+    Off,
+    /// Its absence rejects the attempt
+    Required,
+}
+
+impl From<DemandArg> for Demand {
+    fn from(arg: DemandArg) -> Self {
+        match arg {
+            DemandArg::Off => Demand::Off,
+            DemandArg::Required => Demand::Required,
+        }
+    }
 }
 
 impl From<ToleranceArg> for Tolerance {
@@ -93,6 +113,9 @@ impl PolicyArgs {
         }
         if let Some(tolerance) = self.unknown_revocation {
             policy.unknown_revocation = tolerance.into();
+        }
+        if let Some(demand) = self.chip_authentication {
+            policy.chip_authentication = demand.into();
         }
         policy
     }

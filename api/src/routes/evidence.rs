@@ -3,19 +3,19 @@
 //! Nothing of it is decoded here and nothing of it appears in an error or a log. Whether it is a document is the
 //! worker's to say, because a verdict is charged and an HTTP error is not.
 
-use aws_lc_rs::constant_time;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use proofmill_contract::{ApiError, AttemptStatus, ErrorCode, Evidence, Lane, Part, Phase};
+use proofmill_emrtd::Terminal;
 use proofmill_store::{Attempt, AttemptWithSession, Submission, SubmitResult};
 use serde_json::json;
 use tracing::Instrument;
 
-use super::handoff::{ended, write_token};
+use super::handoff::{by_write_token, ended};
 use super::{attempt_id, destroy};
 use crate::evidence_form::{self, Form};
-use crate::http::auth::{Authorised, SessionsWrite, bearer};
+use crate::http::auth::{Authorised, SessionsWrite};
 use crate::http::envelope;
 use crate::http::error::{Error, Result};
 use crate::state::Ctx;
@@ -27,15 +27,9 @@ pub async fn submit_with_token(
     headers: HeaderMap,
     request: Request,
 ) -> Result<Response> {
-    // One answer for an unknown attempt and a wrong token: the route must not tell which attempts exist.
-    let invalid = || Error::new(ErrorCode::HandoffTokenInvalid, "wrong write token for this attempt");
-    let token = bearer(&headers).ok_or_else(invalid)?;
-    let id = attempt_id(&id).map_err(|_| invalid())?;
-    let found = ctx.store.attempt(None, &id, ctx.clock.now()).await?.ok_or_else(invalid)?;
-    let expected = write_token(&ctx, &found.attempt)?;
-    constant_time::verify_slices_are_equal(expected.as_bytes(), token.as_bytes()).map_err(|_| invalid())?;
+    let found = by_write_token(&ctx, &id, &headers).await?;
     refuse_early(&ctx, &found)?;
-    ctx.store.write_token_used(&id, ctx.clock.now()).await?;
+    ctx.store.write_token_used(&found.attempt.id, ctx.clock.now()).await?;
     submit(ctx, found, request).await
 }
 
@@ -62,7 +56,7 @@ async fn submit(ctx: Ctx, found: AttemptWithSession, request: Request) -> Result
         refuse_while_outbox_is_stuck(&ctx).await?;
     }
     let mut held = ctx.evidence_memory.hold();
-    let Form { evidence, manifest } = evidence_form::read(request, &mut held).await?;
+    let Form { evidence, manifest, transcript } = evidence_form::read(request, &mut held).await?;
     let selected = found.session.share_fields.check_selection(&manifest.selected_field_keys)?;
     let selfies_only = evidence.is_selfies_only();
     if selfies_only && !found.session.chip_evidence_kept {
@@ -70,6 +64,10 @@ async fn submit(ctx: Ctx, found: AttemptWithSession, request: Request) -> Result
     }
     if !selfies_only {
         evidence.require_complete()?;
+    }
+    let fresh = found.attempt.submitted_at.is_none();
+    if fresh && transcript == Some(Terminal::Server) && found.attempt.terminal.is_none() {
+        return Err(chip_authentication_not_started(&found.attempt));
     }
 
     // A task of its own: if the caller hangs up between sealing and committing, the sealed object would be left behind.
@@ -130,7 +128,7 @@ async fn store_evidence(
 }
 
 /// What can be refused before a byte of the body is read. The transaction decides again.
-fn refuse_early(ctx: &Ctx, found: &AttemptWithSession) -> Result<()> {
+pub(crate) fn refuse_early(ctx: &Ctx, found: &AttemptWithSession) -> Result<()> {
     let attempt = &found.attempt;
     if attempt.submitted_at.is_some() {
         return Ok(());
@@ -178,10 +176,20 @@ fn accepted(attempt: &Attempt) -> Response {
     )
 }
 
-fn handoff_expired() -> Error {
+pub(crate) fn handoff_expired() -> Error {
     ApiError::new(ErrorCode::HandoffTokenExpired, "the attempt was not submitted in time")
         .with_hint("open another attempt; this one is not charged")
         .into()
+}
+
+/// After the verdict the key is gone, so a repeat finds none either: only a fresh submission is told so.
+fn chip_authentication_not_started(attempt: &Attempt) -> Error {
+    ApiError::new(
+        ErrorCode::EvidencePartInvalid,
+        "evidence part `chip_authentication`: `terminal` is `server`, and the server's terminal has not begun with this attempt",
+    )
+    .with_hint(format!("POST /v1/verify/attempts/{}/chip-authentication comes first", attempt.id))
+    .into()
 }
 
 fn chip_evidence_required() -> Error {

@@ -3,18 +3,19 @@
 //! The write token is `HMAC(deployment key, attempt id, expiry)`: it is derived again whenever it is needed, so nothing
 //! secret is stored, and asking twice gives the same one.
 
+use aws_lc_rs::constant_time;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::Response;
 use proofmill_contract::limits::HANDOFF_LIFE;
 use proofmill_contract::{AttemptId, ErrorCode, Lane, SessionStatus};
-use proofmill_store::{Attempt, NewAttempt, OpenAttempt, Session};
+use proofmill_store::{Attempt, AttemptWithSession, NewAttempt, OpenAttempt, Session};
 use rand::Rng;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::session_id;
-use crate::http::auth::{Authorised, SessionsWrite};
+use super::{attempt_id, session_id};
+use crate::http::auth::{Authorised, SessionsWrite, bearer};
 use crate::http::body::JsonBytes;
 use crate::http::envelope;
 use crate::http::error::{Error, Result};
@@ -57,6 +58,20 @@ pub async fn open_with_key(
         open(&shared, session).await
     })
     .await
+}
+
+/// The attempt whose write token a request bears.
+///
+/// # Errors
+/// `HANDOFF_TOKEN_INVALID`, the same for an unknown attempt and a wrong token: a route must not tell which attempts exist.
+pub(crate) async fn by_write_token(ctx: &Ctx, id: &str, headers: &HeaderMap) -> Result<AttemptWithSession> {
+    let invalid = || Error::new(ErrorCode::HandoffTokenInvalid, "wrong write token for this attempt");
+    let token = bearer(headers).ok_or_else(invalid)?;
+    let id = attempt_id(id).map_err(|_| invalid())?;
+    let found = ctx.store.attempt(None, &id, ctx.clock.now()).await?.ok_or_else(invalid)?;
+    let expected = write_token(ctx, &found.attempt)?;
+    constant_time::verify_slices_are_equal(expected.as_bytes(), token.as_bytes()).map_err(|_| invalid())?;
+    Ok(found)
 }
 
 /// The token that may write an attempt's evidence, 64 hex digits.

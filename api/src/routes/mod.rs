@@ -1,6 +1,7 @@
 //! One module per group of routes.
 
 pub mod attempts;
+pub mod chip_authentication;
 pub mod docs;
 pub mod evidence;
 pub mod handoff;

@@ -77,6 +77,7 @@ async fn organisations_cannot_see_or_touch_each_other() {
         (Method::POST, format!("/v1/sessions/{session}/attempts"), "SESSION_NOT_FOUND"),
         (Method::GET, format!("/v1/attempts/{attempt}"), "NOT_FOUND"),
         (Method::PUT, format!("/v1/attempts/{attempt}/evidence"), "NOT_FOUND"),
+        (Method::POST, format!("/v1/attempts/{attempt}/chip-authentication"), "NOT_FOUND"),
         (Method::GET, format!("/v1/webhooks/endpoints/{endpoint}"), "NOT_FOUND"),
         (Method::PATCH, format!("/v1/webhooks/endpoints/{endpoint}"), "NOT_FOUND"),
         (Method::DELETE, format!("/v1/webhooks/endpoints/{endpoint}"), "NOT_FOUND"),

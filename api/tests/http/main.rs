@@ -4,6 +4,7 @@
 mod attempts;
 mod auth;
 mod background;
+mod chip_authentication;
 mod envelope;
 mod evidence;
 mod handoff;

@@ -214,6 +214,10 @@ impl World {
 
     /// Whether any file of the deployment, database and log included, holds these bytes.
     pub fn any_file_holds(&self, needle: &str) -> bool {
+        self.any_file_holds_bytes(needle.as_bytes())
+    }
+
+    pub fn any_file_holds_bytes(&self, needle: &[u8]) -> bool {
         fn search(folder: &Path, needle: &[u8]) -> bool {
             std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).any(|path| {
                 if path.is_dir() {
@@ -223,7 +227,7 @@ impl World {
                 }
             })
         }
-        search(self.folder.path(), needle.as_bytes())
+        search(self.folder.path(), needle)
     }
 }
 

@@ -158,7 +158,12 @@ fn up_to_share_fields<'de, D: Deserializer<'de>>(json: D) -> Result<Vec<String>,
     json.deserialize_seq(UpTo::<String>(MAX_SHARE_FIELDS, PhantomData))
 }
 
-fn decode(name: &str, text: &str, limit: usize) -> Result<Vec<u8>, ApiError> {
+/// Reads a part from standard base64.
+///
+/// # Errors
+/// `PAYLOAD_TOO_LARGE` for a text that is longer than a part of that limit can be, before anything is allocated for it;
+/// `EVIDENCE_PART_INVALID` for one that is not base64.
+pub fn decode(name: &str, text: &str, limit: usize) -> Result<Vec<u8>, ApiError> {
     // Four characters carry three bytes: too long a text is refused before a byte is allocated.
     if text.len() / 4 > limit / 3 + 1 {
         return Err(ApiError::too_large(name, limit));

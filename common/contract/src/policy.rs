@@ -32,7 +32,8 @@ pub struct OrganisationPolicy {
     pub expired_documents: Tolerance,
     /// Documents whose signer's revocation status cannot be known.
     pub unknown_revocation: Tolerance,
-    /// Chip authentication where DG14 declares it.
+    /// Chip authentication where DG14 declares it. A transcript of the integrator's own terminal meets the demand: it is
+    /// there and it is verified. That it is no proof against cloning is what `chip_authentication_terminal` reports.
     pub chip_authentication: Demand,
     /// The reader's signed statement.
     pub reader_attestation: Demand,

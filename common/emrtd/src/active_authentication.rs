@@ -10,34 +10,70 @@ use crate::{
     deviation::{Deviation, DeviationSet},
     evidence::ActiveAuthentication,
     report::Reason,
+    security_options::{NamedDigest, SecurityOptions, active_authentication_key},
 };
 
 /// Octets of RND.IFD.
 const CHALLENGE: usize = 8;
+/// Octets of zeros before a representative: an encoding shorter than the modulus (Australia).
+const MAX_ZEROS: usize = 8;
+
+/// Whether an answer holds under a DG15, and for ECDSA the digest that a DG14 names. Neither need be
+/// that of a verified document: for looking at one exchange alone. [`verify`](crate::verify())
+/// demands that the SOD protects both.
+pub fn verify_active_authentication(
+    dg15: &[u8],
+    answer: &ActiveAuthentication<'_>,
+    dg14: Option<&[u8]>,
+) -> Result<DeviationSet, Reason> {
+    let digest = match dg14 {
+        Some(dg14) => {
+            SecurityOptions::parse(dg14)
+                .map_err(|_| Reason::ActiveAuthenticationAlgorithmUnknown)?
+                .active_authentication_digest
+        }
+        None => NamedDigest::Absent,
+    };
+    let key = active_authentication_key(dg15).map_err(|_| Reason::ActiveAuthenticationKeyInvalid)?;
+    verify(key.key, answer, digest).map(|deviations| deviations.union(key.deviations))
+}
 
 /// Verifies the chip's answer. `digest` is the one that DG14 names for ECDSA; RSA answers name theirs.
 pub(crate) fn verify(
     key: PublicKey,
     answer: &ActiveAuthentication<'_>,
-    digest: Option<Digest>,
+    digest: NamedDigest,
 ) -> Result<DeviationSet, Reason> {
     if answer.challenge.len() != CHALLENGE {
         return Err(Reason::ActiveAuthenticationChallenge);
     }
     match &key {
         PublicKey::Rsa { modulus, exponent } => verify_rsa(modulus, exponent, answer),
-        PublicKey::Ec { .. } => {
-            let digest = digest.ok_or(Reason::ActiveAuthenticationAlgorithmUnknown)?;
-            let key = PreparedKey::new(key);
-            let message = [answer.challenge];
-            if key.verify(Scheme::EcdsaPlain { digest }, &message, answer.signature).is_ok() {
-                return Ok(DeviationSet::EMPTY);
+        PublicKey::Ec { .. } => match digest {
+            NamedDigest::Known(digest) => verify_ecdsa(&PreparedKey::new(key), digest, answer),
+            NamedDigest::Unknown => Err(Reason::ActiveAuthenticationAlgorithmUnknown),
+            // DG14 must name the digest (ICAO Doc 9303-11 section 9.2.4). Identity cards without a DG14
+            // sign all the same, with a digest that is not even that of the curve's size (Portugal).
+            NamedDigest::Absent => {
+                let key = PreparedKey::new(key);
+                let found = Digest::ALL.iter().rev().find_map(|digest| verify_ecdsa(&key, *digest, answer).ok());
+                found
+                    .map(|deviations| deviations.with(Deviation::ActiveAuthenticationDigestUnnamed))
+                    .ok_or(Reason::ActiveAuthenticationInvalid)
             }
-            match key.verify(Scheme::Ecdsa { digest }, &message, answer.signature) {
-                Ok(_) => Ok(DeviationSet::EMPTY.with(Deviation::ActiveAuthenticationDer)),
-                Err(_) => Err(Reason::ActiveAuthenticationInvalid),
-            }
-        }
+        },
+    }
+}
+
+/// r and s side by side (BSI TR-03111 section 5.2.1), or as a DER sequence, which deviates.
+fn verify_ecdsa(key: &PreparedKey, digest: Digest, answer: &ActiveAuthentication<'_>) -> Result<DeviationSet, Reason> {
+    let message = [answer.challenge];
+    if key.verify(Scheme::EcdsaPlain { digest }, &message, answer.signature).is_ok() {
+        return Ok(DeviationSet::EMPTY);
+    }
+    match key.verify(Scheme::Ecdsa { digest }, &message, answer.signature) {
+        Ok(_) => Ok(DeviationSet::EMPTY.with(Deviation::ActiveAuthenticationDer)),
+        Err(_) => Err(Reason::ActiveAuthenticationInvalid),
     }
 }
 
@@ -62,7 +98,13 @@ pub fn recovered_message_holds(recovered: &[u8], challenge: &[u8]) -> bool {
 /// ISO/IEC 9796-2 digital signature scheme 1. The representative is
 /// `6A | M1 | H(M1 M2) | trailer`, or `4A …` when the whole message is recovered. The padding
 /// before M1 is `B` nibbles closed by an `A`.
+///
+/// A representative may be shorter than the modulus, whose size is then no whole number of octets
+/// or not used up.
 fn verify_representative(representative: &[u8], challenge: &[u8]) -> Option<()> {
+    let number = strip_zeros(representative);
+    (representative.len() - number.len() <= MAX_ZEROS).then_some(())?;
+    let representative = number;
     let (digest, trailer) = match representative {
         [.., 0xbc] => (Digest::Sha1, 1),
         [.., 0x33, 0xcc] => (Digest::Sha1, 2),

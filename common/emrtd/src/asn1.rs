@@ -25,6 +25,7 @@ impl Tag {
     pub const NULL: Tag = Tag(0x05);
     pub const OID: Tag = Tag(0x06);
     pub const UTF8_STRING: Tag = Tag(0x0c);
+    pub const NUMERIC_STRING: Tag = Tag(0x12);
     pub const PRINTABLE_STRING: Tag = Tag(0x13);
     pub const TELETEX_STRING: Tag = Tag(0x14);
     pub const IA5_STRING: Tag = Tag(0x16);
@@ -188,6 +189,33 @@ impl<'a> Reader<'a> {
         Ok(tlv)
     }
 
+    /// The next element where lengths are hints: one that claims up to so many octets more than there are, or leaves no
+    /// more behind it, too few for an element of use, gets all there is. The second tells that its length was wrong.
+    pub fn next_hinted(&mut self, slack: usize) -> Result<(Tlv<'a>, bool), Asn1Error> {
+        let (tlv, off) = match read(self.rest, MAX_DEPTH) {
+            Ok(tlv) => {
+                let left = self.rest.get(tlv.raw.len()..).unwrap_or_default();
+                if left.is_empty() || left.len() > slack {
+                    self.rest = left;
+                    return Ok((tlv, false));
+                }
+                let header_len = tlv.raw.len() - tlv.value.len();
+                (Tlv { value: self.rest.get(header_len..).unwrap_or_default(), raw: self.rest, ..tlv }, true)
+            }
+            Err(Asn1Error::Truncated) => {
+                let Header { tag, len, length, der } = read_header(self.rest)?;
+                let missing = length.and_then(|length| len.checked_add(length)?.checked_sub(self.rest.len()));
+                if missing.is_none_or(|missing| missing > slack) {
+                    return Err(Asn1Error::Truncated);
+                }
+                (Tlv { tag, value: self.rest.get(len..).unwrap_or_default(), raw: self.rest, der }, true)
+            }
+            Err(error) => return Err(error),
+        };
+        self.rest = &[];
+        Ok((tlv, off))
+    }
+
     /// The next element, which must have this tag.
     pub fn expect(&mut self, tag: Tag) -> Result<Tlv<'a>, Asn1Error> {
         match self.peek() {
@@ -233,17 +261,38 @@ fn read_tag(bytes: &[u8]) -> Result<(Tag, usize), Asn1Error> {
     Err(Asn1Error::Tag)
 }
 
-fn is_constructed(bytes: &[u8]) -> bool {
+pub(crate) fn is_constructed(bytes: &[u8]) -> bool {
     bytes.first().is_some_and(|first| first & 0x20 != 0)
 }
 
+/// Identifier and length.
+struct Header {
+    tag: Tag,
+    /// Octets of both.
+    len: usize,
+    /// Octets of the contents; `None` for an indefinite length.
+    length: Option<usize>,
+    der: bool,
+}
+
 fn read(bytes: &[u8], depth: u8) -> Result<Tlv<'_>, Asn1Error> {
+    let Header { tag, len, length, der } = read_header(bytes)?;
+    let Some(length) = length else {
+        return read_indefinite(bytes, tag, len, depth);
+    };
+    let end = len.checked_add(length).ok_or(Asn1Error::Length)?;
+    let raw = bytes.get(..end).ok_or(Asn1Error::Truncated)?;
+    let value = raw.get(len..).ok_or(Asn1Error::Truncated)?;
+    Ok(Tlv { tag, value, raw, der })
+}
+
+fn read_header(bytes: &[u8]) -> Result<Header, Asn1Error> {
     let (tag, tag_len) = read_tag(bytes)?;
     let first = *bytes.get(tag_len).ok_or(Asn1Error::Truncated)?;
     if first == 0x80 {
-        return read_indefinite(bytes, tag, tag_len + 1, depth);
+        return Ok(Header { tag, len: tag_len + 1, length: None, der: false });
     }
-    let (length, header_len, der) = if first < 0x80 {
+    let (length, len, der) = if first < 0x80 {
         (usize::from(first), tag_len + 1, true)
     } else {
         let count = usize::from(first & 0x7f);
@@ -257,10 +306,7 @@ fn read(bytes: &[u8], depth: u8) -> Result<Tlv<'_>, Asn1Error> {
         let minimal = significant.len() == count && length >= 0x80;
         (usize::try_from(length).map_err(|_| Asn1Error::Length)?, tag_len + 1 + count, minimal)
     };
-    let end = header_len.checked_add(length).ok_or(Asn1Error::Length)?;
-    let raw = bytes.get(..end).ok_or(Asn1Error::Truncated)?;
-    let value = raw.get(header_len..).ok_or(Asn1Error::Truncated)?;
-    Ok(Tlv { tag, value, raw, der })
+    Ok(Header { tag, len, length: Some(length), der })
 }
 
 fn read_indefinite(bytes: &[u8], tag: Tag, header_len: usize, depth: u8) -> Result<Tlv<'_>, Asn1Error> {
@@ -278,6 +324,26 @@ fn read_indefinite(bytes: &[u8], tag: Tag, header_len: usize, depth: u8) -> Resu
         }
         at += read(rest, depth)?.raw.len();
     }
+}
+
+/// Whether the headers of the elements, at every depth, are as DER has them: definite, minimal lengths and no
+/// constructed strings. For descriptions; linear in the bytes for each level, and false below [`MAX_DEPTH`] levels of
+/// indefinite lengths.
+pub(crate) fn has_der_headers(bytes: &[u8]) -> bool {
+    let mut unread = vec![Reader::new(bytes)];
+    while let Some(mut reader) = unread.pop() {
+        while !reader.is_empty() {
+            match reader.next() {
+                Ok(tlv) if tlv.der && tlv.tag != Tag::CONSTRUCTED_OCTET_STRING => {
+                    if is_constructed(tlv.raw) {
+                        unread.push(tlv.reader());
+                    }
+                }
+                _ => return false,
+            }
+        }
+    }
+    true
 }
 
 /// A DER length field.
@@ -334,6 +400,23 @@ mod tests {
         assert_eq!(one(&bytes[..13]).err(), Some(Asn1Error::Truncated));
         let deep: Vec<u8> = [0x30, 0x80].repeat(100_000);
         assert_eq!(one(&deep).err(), Some(Asn1Error::Depth));
+    }
+
+    #[test]
+    fn hinted_lengths_give_way_to_what_is_there() {
+        let hinted = |bytes: &'static [u8], slack| {
+            let mut reader = Reader::new(bytes);
+            reader.next_hinted(slack).map(|(tlv, off)| (tlv.value.to_vec(), off, reader.is_empty()))
+        };
+        assert_eq!(hinted(&[4, 2, 1, 2], 8), Ok((vec![1, 2], false, true)));
+        assert_eq!(hinted(&[4, 4, 1, 2], 8), Ok((vec![1, 2], true, true)));
+        assert_eq!(hinted(&[4, 4, 1, 2], 1), Err(Asn1Error::Truncated));
+        assert_eq!(hinted(&[4, 1, 1, 0xff], 8), Ok((vec![1, 0xff], true, true)));
+        assert_eq!(hinted(&[4, 1, 1, 5, 0], 8), Ok((vec![1, 5, 0], true, true)), "too little for an element of use");
+        assert_eq!(hinted(&[4, 1, 1, 0xff, 0xff], 1), Ok((vec![1], false, false)), "too much to belong to it");
+        assert_eq!(hinted(&[4, 0x84, 0xff, 0xff, 0xff, 0xff], 8), Err(Asn1Error::Truncated));
+        assert_eq!(hinted(&[], 8), Err(Asn1Error::Truncated));
+        assert_eq!(hinted(&[0x24, 0x80, 4, 1, 1], 8), Err(Asn1Error::Truncated));
     }
 
     #[test]

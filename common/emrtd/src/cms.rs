@@ -22,12 +22,15 @@ use crate::{
 const MAX_SIGNERS: usize = 4;
 /// Certificates that are tried for one SignerInfo.
 pub(crate) const MAX_CANDIDATES: usize = 8;
+/// Certificates that are embedded; real files have one or two.
+const MAX_CERTIFICATES: usize = 64;
 
 pub(crate) struct SignedData<'a> {
     pub content_type: &'a [u8],
     pub content: Cow<'a, [u8]>,
     /// The embedded certificates, as received.
     pub certificates: Vec<&'a [u8]>,
+    /// Those whose algorithms are known: at least one.
     pub signers: Vec<SignerInfo<'a>>,
     pub deviations: DeviationSet,
 }
@@ -38,9 +41,13 @@ pub(crate) struct SignerInfo<'a> {
     algorithm: SignatureAlgorithm,
     signature: Cow<'a, [u8]>,
     attributes: Tlv<'a>,
+    /// Whether the attributes are in DER order (X.690 section 11.6).
+    attributes_sorted: bool,
     content_type: &'a [u8],
     message_digest: Cow<'a, [u8]>,
     pub signing_time: Option<UnixTime>,
+    /// Whether every header is as DER has it.
+    der: bool,
 }
 
 pub(crate) enum SignerIdentifier<'a> {
@@ -96,9 +103,12 @@ impl<'a> SignedData<'a> {
             return Err(Reason::SodVersionUnsupported);
         }
         let digests = fields.expect(Tag::SET).map_err(malformed)?;
+        der &= version.der && digests.der;
         let content_info = fields.expect(Tag::SEQUENCE).map_err(malformed)?;
         let mut content_fields = content_info.reader();
-        let content_type = content_fields.expect(Tag::OID).map_err(malformed)?.value;
+        let content_type = content_fields.expect(Tag::OID).map_err(malformed)?;
+        der &= kind.der && content_type.der;
+        let content_type = content_type.value;
         let explicit = content_fields.expect(Tag::context(0)).map_err(malformed)?;
         content_fields.finish().map_err(trailing)?;
         let mut explicit_fields = explicit.reader();
@@ -113,6 +123,9 @@ impl<'a> SignedData<'a> {
             let mut set = set.reader();
             while !set.is_empty() {
                 let certificate = set.next().map_err(malformed)?;
+                if certificates.len() == MAX_CERTIFICATES {
+                    return Err(Reason::SodMalformed);
+                }
                 // Attribute certificates and other formats are not signers.
                 if certificate.tag == Tag::SEQUENCE {
                     certificates.push(certificate.raw);
@@ -125,17 +138,30 @@ impl<'a> SignedData<'a> {
         fields.finish().map_err(trailing)?;
         der &= set.der;
         let mut signers = Vec::new();
+        let mut unsupported = None;
         let mut set = set.reader();
-        while !set.is_empty() {
-            if signers.len() == MAX_SIGNERS {
+        for count in 0.. {
+            if set.is_empty() {
+                break;
+            }
+            if count == MAX_SIGNERS {
                 return Err(Reason::SignerInfoCount);
             }
             let signer = set.expect(Tag::SEQUENCE).map_err(malformed)?;
-            der &= signer.der;
-            signers.push(SignerInfo::parse(&signer)?);
+            match SignerInfo::parse(&signer) {
+                Ok(signer) => {
+                    der &= signer.der;
+                    signers.push(signer);
+                }
+                // Another signer may have signed with an algorithm that is known here.
+                Err(reason @ (Reason::DigestAlgorithmUnsupported | Reason::SignatureAlgorithmUnsupported)) => {
+                    unsupported = unsupported.or(Some(reason));
+                }
+                Err(reason) => return Err(reason),
+            }
         }
         if signers.is_empty() {
-            return Err(Reason::SignerInfoCount);
+            return Err(unsupported.unwrap_or(Reason::SignerInfoCount));
         }
         let mut deviations = DeviationSet::EMPTY;
         if !der {
@@ -177,26 +203,42 @@ impl<'a> SignerInfo<'a> {
         if version != expected {
             return Err(Reason::SignerInfoVersion);
         }
-        let digest = fields.expect(Tag::SEQUENCE).map_err(malformed)?;
-        let digest = Digest::from_algorithm_identifier(&digest).ok_or(Reason::DigestAlgorithmUnsupported)?;
+        let digest_identifier = fields.expect(Tag::SEQUENCE).map_err(malformed)?;
+        // ICAO Doc 9303-10 section 4.6.2.2 demands them, also where RFC 5652 does not.
         let attributes =
             fields.optional(Tag::context(0)).map_err(malformed)?.ok_or(Reason::SignedAttributesMalformed)?;
-        let algorithm = fields.expect(Tag::SEQUENCE).map_err(malformed)?;
-        let algorithm = SignatureAlgorithm::parse(&algorithm).ok_or(Reason::SignatureAlgorithmUnsupported)?;
-        let signature = fields.expect_octets().map_err(malformed)?.octets().map_err(malformed)?;
+        let algorithm_identifier = fields.expect(Tag::SEQUENCE).map_err(malformed)?;
+        let signature = fields.expect_octets().map_err(malformed)?;
+        // Unsigned attributes are nobody's word.
         fields.optional(Tag::context(1)).map_err(malformed)?;
         fields.finish().map_err(trailing)?;
         let parsed = Attributes::parse(&attributes).ok_or(Reason::SignedAttributesMalformed)?;
+        let der =
+            [&digest_identifier, &attributes, &algorithm_identifier, &signature, signer].iter().all(|tlv| tlv.der)
+                && signature.tag == Tag::OCTET_STRING
+                && parsed.der;
         Ok(SignerInfo {
             identifier,
-            digest,
-            algorithm,
-            signature,
+            digest: Digest::from_algorithm_identifier(&digest_identifier).ok_or(Reason::DigestAlgorithmUnsupported)?,
+            algorithm: SignatureAlgorithm::parse(&algorithm_identifier).ok_or(Reason::SignatureAlgorithmUnsupported)?,
+            signature: signature.octets().map_err(malformed)?,
             attributes,
+            attributes_sorted: parsed.sorted,
             content_type: parsed.content_type,
             message_digest: parsed.message_digest,
             signing_time: parsed.signing_time,
+            der,
         })
+    }
+
+    /// The digest algorithm of the content.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// The signature algorithm.
+    pub fn algorithm(&self) -> SignatureAlgorithm {
+        self.algorithm
     }
 
     /// Checks what the attributes say about the content, by value.
@@ -213,9 +255,27 @@ impl<'a> SignerInfo<'a> {
     /// Verifies the signature over the attributes as received; `retry_resorted` allows a second
     /// try over a copy in DER order.
     pub fn verify(&self, key: &PreparedKey, retry_resorted: bool) -> Result<VerifiedSigner, Reason> {
+        // A digest that the signature algorithm names is taken at its word, also where the signer's digest algorithm is
+        // another: to try both would let anybody change the identifier, which is not signed.
         let scheme =
             self.algorithm.scheme(Some(self.digest), key.key()).ok_or(Reason::SignatureAlgorithmUnsupported)?;
+        let length = encode_length(self.attributes.value.len());
+        // RFC 5652 section 5.4: the tag of the SET in place of the implicit one.
+        let received: [&[u8]; 3] = if self.attributes.der {
+            [&[0x31], self.attributes.raw.get(1..).unwrap_or_default(), &[]]
+        } else {
+            [&[0x31], &length, self.attributes.value]
+        };
         let mut deviations = DeviationSet::EMPTY;
+        let mut verified = key.verify(scheme, &received, &self.signature);
+        match verified {
+            Ok(_) if !self.attributes_sorted => deviations.insert(Deviation::SignedAttributesUnsorted),
+            Err(_) if !self.attributes_sorted && retry_resorted => {
+                deviations.insert(Deviation::SignedAttributesResorted);
+                verified = key.verify(scheme, &[&[0x31], &length, &self.sorted_attributes()], &self.signature);
+            }
+            _ => {}
+        }
         if scheme.digest() != self.digest {
             deviations.insert(Deviation::SignatureDigestDiffers);
         }
@@ -224,29 +284,6 @@ impl<'a> SignerInfo<'a> {
         {
             deviations.insert(Deviation::PssMaskDigestDiffers);
         }
-        let sorted = self.sorted_attributes();
-        let length = encode_length(self.attributes.value.len());
-        // RFC 5652 section 5.4: the tag of the SET in place of the implicit one.
-        let received: [&[u8]; 3] = if self.attributes.der {
-            [&[0x31], self.attributes.raw.get(1..).unwrap_or_default(), &[]]
-        } else {
-            [&[0x31], &length, self.attributes.value]
-        };
-        let verified = match key.verify(scheme, &received, &self.signature) {
-            Ok(verified) => {
-                if sorted.is_some() {
-                    deviations.insert(Deviation::SignedAttributesUnsorted);
-                }
-                Ok(verified)
-            }
-            Err(error) => match sorted {
-                Some(sorted) if retry_resorted => {
-                    deviations.insert(Deviation::SignedAttributesResorted);
-                    key.verify(scheme, &[&[0x31], &length, &sorted], &self.signature)
-                }
-                _ => Err(error),
-            },
-        };
         match verified {
             Ok(verified) => {
                 if verified.integers_not_minimal {
@@ -259,18 +296,15 @@ impl<'a> SignerInfo<'a> {
         }
     }
 
-    /// The attributes in DER order (X.690 section 11.6), or `None` when they are already.
-    fn sorted_attributes(&self) -> Option<Vec<u8>> {
+    /// The attributes in DER order.
+    fn sorted_attributes(&self) -> Vec<u8> {
         let mut reader = self.attributes.reader();
         let mut attributes = Vec::new();
         while let Ok(attribute) = reader.next() {
             attributes.push(attribute.raw);
         }
-        if attributes.is_sorted() {
-            return None;
-        }
         attributes.sort_unstable();
-        Some(attributes.concat())
+        attributes.concat()
     }
 }
 
@@ -291,6 +325,9 @@ fn digest_algorithms(set: &Tlv<'_>) -> Result<Vec<Option<Digest>>, Asn1Error> {
 }
 
 struct Attributes<'a> {
+    /// Whether they are in DER order, and their headers as DER has them.
+    sorted: bool,
+    der: bool,
     content_type: &'a [u8],
     message_digest: Cow<'a, [u8]>,
     signing_time: Option<UnixTime>,
@@ -300,12 +337,20 @@ impl<'a> Attributes<'a> {
     /// contentType and messageDigest once each with one value; others are passed over.
     fn parse(set: &Tlv<'a>) -> Option<Attributes<'a>> {
         let (mut content_type, mut message_digest, mut signing_time) = (None, None, None);
+        let (mut sorted, mut der) = (true, true);
+        let mut before: &[u8] = &[];
         let mut list = set.reader();
         while !list.is_empty() {
-            let mut attribute = list.expect(Tag::SEQUENCE).ok()?.reader();
-            let kind = attribute.expect(Tag::OID).ok()?.value;
-            let mut values = attribute.expect(Tag::SET).ok()?.reader();
+            let whole = list.expect(Tag::SEQUENCE).ok()?;
+            sorted &= before <= whole.raw;
+            before = whole.raw;
+            let mut attribute = whole.reader();
+            let kind = attribute.expect(Tag::OID).ok()?;
+            let values = attribute.expect(Tag::SET).ok()?;
             attribute.finish().ok()?;
+            der &= whole.der && kind.der && values.der;
+            let kind = kind.value;
+            let mut values = values.reader();
             let slot = if kind == oid::CONTENT_TYPE.as_bytes() {
                 &mut content_type
             } else if kind == oid::MESSAGE_DIGEST.as_bytes() {
@@ -317,6 +362,7 @@ impl<'a> Attributes<'a> {
             };
             let value = values.next().ok()?;
             values.finish().ok()?;
+            der &= value.der;
             if slot.replace(value).is_some() {
                 return None;
             }
@@ -330,7 +376,7 @@ impl<'a> Attributes<'a> {
             Some(value) => Some(time::parse_asn1(&value)?),
             None => None,
         };
-        Some(Attributes { content_type, message_digest, signing_time })
+        Some(Attributes { sorted, der, content_type, message_digest, signing_time })
     }
 }
 

@@ -6,5 +6,6 @@ pub(crate) mod diffie_hellman;
 pub mod digest;
 pub mod key;
 pub(crate) mod key_agreement;
+mod ladder;
 pub mod provider;
 mod weierstrass;

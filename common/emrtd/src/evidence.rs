@@ -4,6 +4,22 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixTime(pub i64);
 
+impl std::fmt::Display for UnixTime {
+    /// RFC 3339 in UTC, such as `2026-11-22T00:00:00Z`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (year, month, day) = crate::time::civil_from_days(self.0.div_euclid(86_400));
+        let second = self.0.rem_euclid(86_400);
+        let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    }
+}
+
+impl serde::Serialize for UnixTime {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 /// The evidence read from one document (ICAO Doc 9303-10 elementary files), exactly as read.
 ///
 /// Deliberately without `Debug`, `Clone` and `Serialize`: it refers to personal data, and the
@@ -23,7 +39,10 @@ pub struct DocumentEvidence<'a> {
     /// The chip's answer to INTERNAL AUTHENTICATE, if one was asked for.
     pub active_authentication: Option<ActiveAuthentication<'a>>,
     /// The transcript of a chip authentication, if one was run.
-    pub chip_authentication: Option<ChipAuthentication<'a>>,
+    pub chip_authentication: Option<ChipTranscript<'a>>,
+    /// EF.CardSecurity, the signed security infos of the master file. PACE with chip authentication
+    /// mapping needs it; supplied, it is always verified.
+    pub card_security: Option<&'a [u8]>,
 }
 
 /// An active authentication exchange (ICAO Doc 9303-11 section 6.1).
@@ -36,7 +55,7 @@ pub struct ActiveAuthentication<'a> {
 }
 
 /// Who held the ephemeral private key of the chip authentication.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Terminal {
     /// The verifying service; the transcript is proof against cloning. To be claimed only for a
@@ -46,7 +65,34 @@ pub enum Terminal {
     Integrator,
 }
 
-/// A chip authentication transcript (ICAO Doc 9303-11 section 6.2).
+/// What proves that the chip has the private key of its chip authentication.
+pub enum ChipTranscript<'a> {
+    /// Chip authentication version 1: a response under the new session keys.
+    Version1(ChipAuthentication<'a>),
+    /// Chip authentication version 2: a token over the terminal's key.
+    Version2(ChipAuthenticationToken<'a>),
+    /// PACE with chip authentication mapping.
+    PaceMapping(ChipAuthenticationMapping<'a>),
+}
+
+impl ChipTranscript<'_> {
+    /// Who held the terminal's keys. Of the two newer kinds always the integrator: nothing in them
+    /// is a fresh value of the service.
+    pub fn terminal(&self) -> Terminal {
+        match self {
+            ChipTranscript::Version1(transcript) => transcript.terminal,
+            ChipTranscript::Version2(_) | ChipTranscript::PaceMapping(_) => Terminal::Integrator,
+        }
+    }
+}
+
+impl<'a> From<ChipAuthentication<'a>> for ChipTranscript<'a> {
+    fn from(transcript: ChipAuthentication<'a>) -> ChipTranscript<'a> {
+        ChipTranscript::Version1(transcript)
+    }
+}
+
+/// A chip authentication transcript of version 1 (ICAO Doc 9303-11 section 6.2).
 pub struct ChipAuthentication<'a> {
     /// Who held the ephemeral key.
     pub terminal: Terminal,
@@ -58,6 +104,31 @@ pub struct ChipAuthentication<'a> {
     pub protected_response: &'a [u8],
     /// The send sequence counter of that response.
     pub send_sequence_counter: &'a [u8],
+}
+
+/// A chip authentication of version 2 (BSI TR-03110-2 section 3.4), by the integrator's terminal.
+pub struct ChipAuthenticationToken<'a> {
+    /// The terminal's ephemeral private key, big-endian.
+    pub terminal_private_key: &'a [u8],
+    /// The terminal's ephemeral public key as sent to the chip.
+    pub terminal_public_key: &'a [u8],
+    /// The chip's nonce.
+    pub nonce: &'a [u8],
+    /// The chip's token: the code over the terminal's public key.
+    pub token: &'a [u8],
+}
+
+/// What PACE with chip authentication mapping leaves to be verified (ICAO Doc 9303-11 section
+/// 4.4.3.5), by the integrator's terminal.
+///
+/// It proves what that terminal saw and no more: anybody can find a pair that fits a public key,
+/// and only the terminal knows that the data were encrypted under the session that the mapping
+/// key led to.
+pub struct ChipAuthenticationMapping<'a> {
+    /// The chip's ephemeral public key of the mapping.
+    pub mapping_public_key: &'a [u8],
+    /// The chip authentication data, decrypted and without padding.
+    pub chip_authentication_data: &'a [u8],
 }
 
 /// One file of the evidence.
@@ -74,6 +145,8 @@ pub enum Part {
     Dg14,
     /// EF.DG15.
     Dg15,
+    /// EF.CardSecurity.
+    CardSecurity,
 }
 
 impl std::fmt::Display for Part {
@@ -84,6 +157,7 @@ impl std::fmt::Display for Part {
             Part::Dg2 => "DG2",
             Part::Dg14 => "DG14",
             Part::Dg15 => "DG15",
+            Part::CardSecurity => "EF.CardSecurity",
         })
     }
 }

@@ -9,20 +9,26 @@ use std::sync::OnceLock;
 use crate::{
     active_authentication,
     asn1::encode_length,
+    card_security::inspect_card_security,
     certificate::Certificate,
-    chip_authentication::{self, Offer, ServerTerminal},
+    chip_authentication::{self, Offer, ServerTerminal, verify_chip_authentication},
     cms::SignedData,
     crl::Crl,
     crypto::{
         curve::Curve,
+        digest::Digest,
         key::{KeyError, PublicKey},
     },
-    dg2,
-    evidence::{ActiveAuthentication, ChipAuthentication, DocumentEvidence, Terminal, UnixTime},
-    mrz::parse_dg1,
+    dg2::{self, Dg2Info},
+    evidence::{
+        ActiveAuthentication, ChipAuthentication, ChipAuthenticationMapping, ChipAuthenticationToken, ChipTranscript,
+        DocumentEvidence, Terminal, UnixTime,
+    },
+    mrz::{Dg1Info, parse_dg1},
     oid,
     policy::Policy,
-    security_options::{self, SecurityOptions},
+    security_options::{self, NamedDigest, SecurityOptions},
+    sod_info::SodInfo,
     trust::{MasterList, TrustStore, TrustStoreBuilder},
     verify::{inspect, verify},
 };
@@ -34,7 +40,7 @@ const NOW: UnixTime = UnixTime(1_781_524_800);
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     ("sod", sod),
     ("certificate", certificate),
     ("crl", crl),
@@ -46,12 +52,14 @@ pub const TARGETS: [Target; 10] = [
     ("chip_authentication", |data| {
         chip_authentication(data);
     }),
+    ("card_security", card_security),
     ("ec_parameters", ec_parameters),
 ];
 
 /// EF.SOD: nothing is trusted by a store that trusts nobody.
 pub fn sod(data: &[u8]) {
     let evidence = DocumentEvidence { sod: data, ..Default::default() };
+    let _ = SodInfo::read(data);
     for policy in [Policy::default(), Policy::strict(), Policy::lenient()] {
         assert!(!inspect(&evidence, nobody(), &policy, NOW).report.is_valid());
         let verification = verify(&evidence, nobody(), &policy, NOW);
@@ -66,8 +74,11 @@ pub fn certificate(data: &[u8]) {
         let _ = certificate.verify_signature(&certificate);
         let mut builder = TrustStoreBuilder::new();
         let _ = (builder.add_csca(data, "fuzzing"), builder.add_dsc(data, "fuzzing"));
-        let counts = builder.build(1).counts();
-        assert!(counts.cscas <= 1);
+        let store = builder.build(1);
+        assert_eq!(store.certificates().count(), 2);
+        for stored in store.certificates() {
+            assert!(stored.der() == data && stored.info().is_some() && stored.judge(NOW).is_some());
+        }
     }
 }
 
@@ -77,15 +88,20 @@ pub fn crl(data: &[u8]) {
         let _ = (list.names(&[1]), list.is_current(NOW), list.len());
         let mut builder = TrustStoreBuilder::new();
         assert!(builder.add_crl(data, "fuzzing").is_ok());
-        assert_eq!(builder.build(1).rejected_crls().len(), 1);
+        let store = builder.build(1);
+        assert_eq!(store.rejected_crls().len(), 1);
+        assert!(store.judge_crl(data, NOW).is_ok_and(|judged| judged.problem.is_some()));
     }
 }
 
 /// A master list, under the certificates it embeds.
 pub fn master_list(data: &[u8]) {
     let Ok(parsed) = SignedData::parse(data) else { return };
+    let whole = MasterList::read_unverified(data).is_ok_and(|list| list.signature_holds());
+    assert!(whole || MasterList::verify_self_anchored(data).is_err());
     for anchor in parsed.certificates.iter().take(4) {
         if let Ok(list) = MasterList::verify(data, anchor) {
+            assert!(whole);
             assert_eq!(list.certificates().count(), list.len());
             let (total, refused) = TrustStoreBuilder::new().add_master_list(&list, "fuzzing");
             assert!(refused <= total && total <= data.len());
@@ -95,15 +111,24 @@ pub fn master_list(data: &[u8]) {
 
 /// EF.DG1.
 pub fn dg1(data: &[u8]) {
-    let _ = parse_dg1(data, NOW);
+    if let Ok((mrz, _)) = parse_dg1(data, NOW, None) {
+        assert!(!mrz.document_number.is_empty() && mrz.date_of_birth.year.is_none_or(|year| year <= 2026));
+    }
+    let info = Dg1Info::read(data, NOW);
+    assert_eq!(info.problem.is_none(), parse_dg1(data, NOW, None).is_ok());
 }
 
 /// EF.DG2: the image is a part of it.
 pub fn dg2(data: &[u8]) {
-    if let Ok((portrait, _)) = dg2::parse(data) {
-        let (whole, part) = (data.as_ptr_range(), portrait.image.as_ptr_range());
-        assert!(whole.start <= part.start && part.end <= whole.end);
+    if let Ok((portraits, _)) = dg2::parse_all(data) {
+        let mut end = data.as_ptr_range().start;
+        for portrait in portraits {
+            let part = portrait.image.as_ptr_range();
+            assert!(end <= part.start && part.end <= data.as_ptr_range().end, "one behind the other, inside the file");
+            end = part.end;
+        }
     }
+    assert_eq!(Dg2Info::read(data).problem.is_none(), dg2::parse(data).is_ok());
 }
 
 /// EF.DG14: security options and what chip authentication it offers.
@@ -122,8 +147,9 @@ pub fn dg14(data: &[u8]) {
 pub fn dg15(data: &[u8]) {
     let Ok(parsed) = security_options::active_authentication_key(data) else { return };
     let answer = ActiveAuthentication { challenge: &[0; 8], signature: &[] };
-    for digest in crate::crypto::digest::Digest::ALL {
-        assert!(active_authentication::verify(parsed.key.clone(), &answer, Some(digest)).is_err());
+    let named = Digest::ALL.into_iter().map(NamedDigest::Known).chain([NamedDigest::Absent, NamedDigest::Unknown]);
+    for digest in named {
+        assert!(active_authentication::verify(parsed.key.clone(), &answer, digest).is_err());
     }
 }
 
@@ -139,39 +165,71 @@ pub fn chip_authentication(data: &[u8]) -> bool {
         };
         (*part, rest) = (value, after);
     }
-    let [dg14, terminal_private_key, terminal_public_key, protected_response] = parts;
-    let transcript = ChipAuthentication {
-        terminal: if kind & 1 == 0 { Terminal::Integrator } else { Terminal::Server },
-        terminal_private_key,
-        terminal_public_key,
-        protected_response,
-        send_sequence_counter: rest,
+    let [dg14, private_key, public_key, proof] = parts;
+    let with = |proof: &[u8]| {
+        let transcript = match kind & 3 {
+            2 => ChipTranscript::Version2(ChipAuthenticationToken {
+                terminal_private_key: private_key,
+                terminal_public_key: public_key,
+                nonce: rest,
+                token: proof,
+            }),
+            3 => ChipTranscript::PaceMapping(ChipAuthenticationMapping {
+                mapping_public_key: public_key,
+                chip_authentication_data: proof,
+            }),
+            kind => ChipTranscript::Version1(ChipAuthentication {
+                terminal: if kind == 0 { Terminal::Integrator } else { Terminal::Server },
+                terminal_private_key: private_key,
+                terminal_public_key: public_key,
+                protected_response: proof,
+                send_sequence_counter: rest,
+            }),
+        };
+        let card_security = security_options::security_infos(dg14).ok();
+        let bound = chip_authentication::verify(dg14, card_security.as_ref(), &transcript).is_ok();
+        // Bound to itself, a DG14 says neither more nor less.
+        assert_eq!(bound, verify_chip_authentication(dg14, &transcript).is_ok());
+        bound
     };
-    let holds = chip_authentication::verify(dg14, &transcript).is_ok();
+    let holds = with(proof);
     if holds {
-        // The last octet but two is of the code.
-        let mut other = protected_response.to_vec();
+        // Of a response the last octet but two is of the code; of the others it counts as any does.
+        let mut other = proof.to_vec();
         if let Some(octet) = other.iter_mut().rev().nth(2) {
             *octet ^= 1;
+            assert!(!with(&other));
         }
-        assert!(
-            chip_authentication::verify(dg14, &ChipAuthentication { protected_response: &other, ..transcript })
-                .is_err()
-        );
     }
     holds
 }
 
-/// The input of [`chip_authentication`]: the kind of terminal, then DG14, private key, public key
-/// and response, each after its length in two octets, and last the counter.
-pub fn transcript(dg14: &[u8], transcript: &ChipAuthentication<'_>) -> Vec<u8> {
-    let mut out = vec![u8::from(transcript.terminal == Terminal::Server)];
-    for part in [dg14, transcript.terminal_private_key, transcript.terminal_public_key, transcript.protected_response] {
+/// The input of [`chip_authentication()`]: the kind, then DG14, private key, public key and proof
+/// (response, token or data), each after its length in two octets, and last the counter or nonce.
+pub fn transcript(dg14: &[u8], transcript: &ChipTranscript<'_>) -> Vec<u8> {
+    let (kind, parts, last) = match transcript {
+        ChipTranscript::Version1(of) => (
+            u8::from(of.terminal == Terminal::Server),
+            [of.terminal_private_key, of.terminal_public_key, of.protected_response],
+            of.send_sequence_counter,
+        ),
+        ChipTranscript::Version2(of) => (2, [of.terminal_private_key, of.terminal_public_key, of.token], of.nonce),
+        ChipTranscript::PaceMapping(of) => (3, [&[][..], of.mapping_public_key, of.chip_authentication_data], &[][..]),
+    };
+    let mut out = vec![kind];
+    for part in [[dg14].as_slice(), &parts].concat() {
         out.extend((part.len() as u16).to_be_bytes());
         out.extend_from_slice(part);
     }
-    out.extend_from_slice(transcript.send_sequence_counter);
+    out.extend_from_slice(last);
     out
+}
+
+/// EF.CardSecurity: nothing is trusted by a store that trusts nobody.
+pub fn card_security(data: &[u8]) {
+    for policy in [Policy::default(), Policy::strict(), Policy::lenient()] {
+        assert!(!inspect_card_security(data, nobody(), &policy, NOW).is_valid());
+    }
 }
 
 /// ECParameters, or a whole SubjectPublicKeyInfo: a key that is accepted is a point of a known curve.

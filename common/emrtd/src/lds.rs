@@ -64,10 +64,11 @@ fn parse(content: &[u8]) -> Result<LdsSecurityObject<'_>, Failure> {
         }
         hashes.push((number, hash));
     }
-    if hashes.is_empty() {
+    // DG1 and DG2 at least: SEQUENCE SIZE (2..ub-DataGroups).
+    if hashes.len() < 2 {
         return Err(Failure::Malformed);
     }
-    // LDSVersionInfo belongs to version 1 alone.
+    // LDSVersionInfo belongs to version 1 alone, where it is optional.
     if version == 1
         && let Some(info) = fields.optional(Tag::SEQUENCE)?
     {

@@ -2,9 +2,12 @@
 
 mod check_digit;
 mod date;
+mod info;
+mod layout;
 mod parse;
 
 pub use date::{Date, PartialDate};
+pub use info::{CheckDigitInfo, DateInfo, Dg1Content, Dg1Info};
 pub(crate) use parse::{MrzError, parse_dg1};
 
 use zeroize::ZeroizeOnDrop;

@@ -21,6 +21,9 @@ oids! {
     CSCA_MASTER_LIST = "2.23.136.1.1.2";
     MASTER_LIST_SIGNING_KEY = "2.23.136.1.1.3";
     ACTIVE_AUTHENTICATION = "2.23.136.1.1.5";
+    EF_DIR = "2.23.136.1.1.13";
+    /// BSI TR-03110-3: the content of EF.CardSecurity.
+    SECURITY_OBJECT = "0.4.0.127.0.7.3.2.1";
     ICAO_SECURITY = "2.23.136.1.1";
     LDS_SECURITY_OBJECT_ICAO_OLD = "1.3.27.1.1.1";
     LDS_SECURITY_OBJECT_NL_OLD = "1.2.528.1.1006.1.20.1";
@@ -65,13 +68,41 @@ oids! {
     STANDARDIZED_DOMAIN_PARAMETERS = "0.4.0.127.0.7.1.2";
 
     // X.509 (RFC 5280).
+    COMMON_NAME = "2.5.4.3";
+    SERIAL_NUMBER = "2.5.4.5";
     COUNTRY_NAME = "2.5.4.6";
+    LOCALITY_NAME = "2.5.4.7";
+    STATE_OR_PROVINCE_NAME = "2.5.4.8";
+    ORGANIZATION_NAME = "2.5.4.10";
+    ORGANIZATIONAL_UNIT_NAME = "2.5.4.11";
+    EMAIL_ADDRESS = "1.2.840.113549.1.9.1";
+    DOMAIN_COMPONENT = "0.9.2342.19200300.100.1.25";
     SUBJECT_KEY_IDENTIFIER = "2.5.29.14";
     KEY_USAGE = "2.5.29.15";
+    PRIVATE_KEY_USAGE_PERIOD = "2.5.29.16";
+    SUBJECT_ALT_NAME = "2.5.29.17";
+    CERTIFICATE_POLICIES = "2.5.29.32";
+    NAME_CHANGE = "2.23.136.1.1.6.1";
+    DOCUMENT_TYPE_LIST = "2.23.136.1.1.6.2";
+    NETSCAPE_CERTIFICATE_TYPE = "2.16.840.1.113730.1.1";
+    ISSUER_ALT_NAME = "2.5.29.18";
     BASIC_CONSTRAINTS = "2.5.29.19";
+    CRL_NUMBER = "2.5.29.20";
     CRL_REASON = "2.5.29.21";
+    HOLD_INSTRUCTION_CODE = "2.5.29.23";
+    INVALIDITY_DATE = "2.5.29.24";
+    CRL_DISTRIBUTION_POINTS = "2.5.29.31";
+    CERTIFICATE_ISSUER = "2.5.29.29";
     DELTA_CRL_INDICATOR = "2.5.29.27";
     ISSUING_DISTRIBUTION_POINT = "2.5.29.28";
     AUTHORITY_KEY_IDENTIFIER = "2.5.29.35";
     EXTENDED_KEY_USAGE = "2.5.29.37";
+}
+
+/// An identifier in dotted decimal; one that is not well formed as `0x` and its octets.
+pub(crate) fn dotted(identifier: &[u8]) -> String {
+    match Oid::from_bytes(identifier) {
+        Ok(known) => known.to_string(),
+        Err(_) => format!("0x{}", crate::name::hex(identifier)),
+    }
 }

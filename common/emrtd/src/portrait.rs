@@ -1,17 +1,31 @@
 //! The chip portrait: encoded image bytes, not decoded here.
 
+mod header;
+
+pub use header::HeaderError;
+
 use serde::Serialize;
 
-/// The first facial image of DG2, still encoded. No `Debug`: it is biometric data.
+/// Largest side of a portrait in pixels. ICAO Doc 9303-9 asks for some 420 by 525; beyond this a small file would
+/// decode to a large picture.
+pub const MAX_PORTRAIT_SIDE: u32 = 4_096;
+/// Most pixels of a portrait.
+pub const MAX_PORTRAIT_PIXELS: u64 = 16_000_000;
+
+/// A facial image of DG2, still encoded. No `Debug`: it is biometric data.
 pub struct Portrait<'a> {
     /// The encoded image, borrowed from DG2.
     pub image: &'a [u8],
     /// What the bytes are, by their signature and not by what the record says.
     pub image_type: ImageType,
-    /// Width in pixels that the facial record declares; 0 when it says nothing.
+    /// Width in pixels that the facial record declares; 0 when it says nothing. Often wrong.
     pub declared_width: u16,
-    /// Height in pixels that the facial record declares; 0 when it says nothing.
+    /// Height in pixels that the facial record declares; 0 when it says nothing. Often wrong.
     pub declared_height: u16,
+    /// Width in pixels that the image's own header declares, and a decoder will allocate.
+    pub encoded_width: u32,
+    /// Height in pixels that the image's own header declares, and a decoder will allocate.
+    pub encoded_height: u32,
     /// How many facial images DG2 holds.
     pub image_count: u16,
 }
@@ -41,5 +55,22 @@ impl ImageType {
         } else {
             None
         }
+    }
+
+    /// Width and height from the image's own header: SOF of JPEG, SIZ of JPEG 2000. Nothing is decoded.
+    ///
+    /// # Errors
+    /// What is missing of the header, or that a side is zero.
+    pub fn size(self, image: &[u8]) -> Result<(u32, u32), HeaderError> {
+        match self {
+            ImageType::Jpeg => header::jpeg(image),
+            ImageType::Jp2 => header::codestream(header::contiguous_codestream(image)?),
+            ImageType::Jpeg2000Codestream => header::codestream(image),
+        }
+    }
+
+    /// Width and height that the image header box of a JP2 file declares beside the codestream's.
+    pub fn container_size(self, image: &[u8]) -> Option<(u32, u32)> {
+        if self == ImageType::Jp2 { header::image_header_box(image) } else { None }
     }
 }

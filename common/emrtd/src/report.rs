@@ -21,6 +21,8 @@ pub struct Verification<'a> {
     pub mrz: Option<Mrz>,
     /// The chip portrait; present only when passive authentication and the content gate passed.
     pub portrait: Option<Portrait<'a>>,
+    /// Facial images behind the first, in the order of DG2; present only with the portrait.
+    pub further_portraits: Vec<Portrait<'a>>,
 }
 
 /// The outcome of one verification, serialisable, without personal data.
@@ -254,6 +256,8 @@ pub enum Reason {
     // -- document data
     /// DG1 holds no machine readable zone of a known format.
     MrzMalformed,
+    /// A field of the machine readable zone holds what it cannot hold.
+    MrzFieldMalformed(MrzField),
     /// A check digit of the machine readable zone is wrong.
     MrzCheckDigit(MrzField),
     /// A date of the machine readable zone does not exist.
@@ -264,6 +268,10 @@ pub enum Reason {
     PortraitAbsent,
     /// The image is neither JPEG nor JPEG 2000.
     PortraitFormatUnsupported,
+    /// The image's own header is cut short or says no size.
+    PortraitHeaderMalformed,
+    /// The image's own header declares more pixels than a portrait has.
+    PortraitTooLarge,
 
     // -- active authentication
     /// The document can prove itself and no answer was supplied.
@@ -274,21 +282,23 @@ pub enum Reason {
     ActiveAuthenticationChallenge,
     /// The key in DG15 cannot be used.
     ActiveAuthenticationKeyInvalid,
-    /// DG14 does not name the digest of the ECDSA signature.
+    /// DG14 names no known signature algorithm for ECDSA, or cannot be read.
     ActiveAuthenticationAlgorithmUnknown,
     /// The answer does not verify.
     ActiveAuthenticationInvalid,
 
     // -- chip authentication
-    /// A transcript was supplied, and the SOD protects no DG14 for it.
+    /// A transcript was supplied, and the SOD protects no DG14 for it; or none of EF.CardSecurity's
+    /// keys is in that DG14, so that they may be another chip's.
     ChipAuthenticationUnbound,
     /// The transcript's response is not one under secure messaging, or its counter not one of a
-    /// response; of a server's terminal only the first response counts.
+    /// response; of a server's terminal only the first response counts. Of a token: its length or
+    /// the nonce's. Of the chip authentication mapping: the key is not on the curve, or the data are
+    /// zero or not below its order.
     ChipAuthenticationTranscriptMalformed,
     /// The chip authentication infos of DG14 are malformed.
     ChipAuthenticationInfoMalformed,
-    /// DG14 has no key and protocol of version 1 that can be verified; for a server's terminal
-    /// that includes curves without arithmetic in constant time.
+    /// DG14 has no key and protocol of the transcript's kind that can be verified.
     ChipAuthenticationUnsupported,
     /// The chip's key is on no known curve and in no known group.
     ChipAuthenticationGroupUnknown,
@@ -296,8 +306,12 @@ pub enum Reason {
     ChipAuthenticationKeyInvalid,
     /// The terminal's private key is absent or out of range, or its public key not that key's.
     ChipAuthenticationTerminalKeyInvalid,
-    /// The chip's response does not verify.
+    /// The chip's response, token or data do not verify.
     ChipAuthenticationInvalid,
+    /// PACE with chip authentication mapping was supplied without EF.CardSecurity.
+    CardSecurityMissing,
+    /// EF.CardSecurity does not hold.
+    CardSecurity(CardSecurityProblem),
 }
 
 impl Reason {
@@ -334,11 +348,14 @@ impl Reason {
             | DataGroupMissing(_)
             | DataGroupNotDeclared(_) => Gate::PassiveAuthentication,
             MrzMalformed
+            | MrzFieldMalformed(_)
             | MrzCheckDigit(_)
             | MrzDateImpossible(_)
             | FaceRecordMalformed
             | PortraitAbsent
-            | PortraitFormatUnsupported => Gate::DocumentData,
+            | PortraitFormatUnsupported
+            | PortraitHeaderMalformed
+            | PortraitTooLarge => Gate::DocumentData,
             ActiveAuthenticationMissing
             | ActiveAuthenticationUnbound
             | ActiveAuthenticationChallenge
@@ -352,10 +369,21 @@ impl Reason {
             | ChipAuthenticationGroupUnknown
             | ChipAuthenticationKeyInvalid
             | ChipAuthenticationTerminalKeyInvalid
-            | ChipAuthenticationInvalid => Gate::ChipAuthentication,
+            | ChipAuthenticationInvalid
+            | CardSecurityMissing
+            | CardSecurity(_) => Gate::ChipAuthentication,
             DeviationRefused(deviation) => match deviation {
-                Deviation::FaceRecordLengthOff | Deviation::FaceImageTypeDiffers => Gate::DocumentData,
-                Deviation::ActiveAuthenticationDer => Gate::ActiveAuthentication,
+                Deviation::FaceRecordLengthOff
+                | Deviation::FaceImageTypeDiffers
+                | Deviation::FaceImageSizeDiffers
+                | Deviation::FaceImageUnreadable
+                | Deviation::MrzDocumentCodeUnusual
+                | Deviation::MrzFieldIrregular
+                | Deviation::DataGroupNotDer => Gate::DocumentData,
+                Deviation::CardSecurityKeyNotInDg14 => Gate::ChipAuthentication,
+                Deviation::ActiveAuthenticationDer | Deviation::ActiveAuthenticationDigestUnnamed => {
+                    Gate::ActiveAuthentication
+                }
                 _ => Gate::PassiveAuthentication,
             },
         }
@@ -384,10 +412,60 @@ impl Serialize for Reason {
     }
 }
 
+/// Why EF.CardSecurity does not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CardSecurityProblem {
+    /// Not a CMS SignedData as RFC 5652 and BSI TR-03110-3 section A.1.2.5 require.
+    Malformed,
+    /// Bytes follow the SignedData.
+    TrailingData,
+    /// A SignedData version other than 3.
+    VersionUnsupported,
+    /// The signed content is not of type id-SecurityObject.
+    ContentTypeUnexpected,
+    /// The signed content is not a set of SecurityInfos.
+    SecurityInfosMalformed,
+    /// The contentType or messageDigest attribute is not the content's.
+    ContentMismatch,
+    /// A digest or signature algorithm that is not in use for travel documents.
+    AlgorithmUnsupported,
+    /// No certificate, embedded or stored, fits the signer identifier.
+    SignerCertificateNotFound,
+    /// The signer's key cannot be used.
+    SignerKeyInvalid,
+    /// The signature does not hold.
+    SignatureInvalid,
+    /// The signer does not chain to a trusted country signing certificate, or may not sign.
+    ChainNotTrusted,
+    /// It was signed outside the validity of the signer's certificate.
+    SignedOutsideValidity,
+    /// The signing time is after the verification time or the document's expiry.
+    SigningTimeImplausible,
+    /// Its signer's country is not that of the SOD's signer.
+    CountryMismatch,
+    /// A revocation list names the signer or its issuer.
+    CertificateRevoked,
+    /// The policy demands a current revocation list and there is none.
+    RevocationUnknown,
+    /// A deviation was met that the policy refuses.
+    DeviationRefused,
+}
+
 /// A field of the machine readable zone, to name what is wrong without quoting it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MrzField {
+    /// Document code.
+    DocumentCode,
+    /// Issuing state or organisation.
+    IssuingState,
+    /// Primary and secondary identifier.
+    Names,
+    /// Nationality.
+    Nationality,
+    /// Sex.
+    Sex,
     /// Document number.
     DocumentNumber,
     /// Date of birth.

@@ -14,9 +14,21 @@ use crate::{
 #[derive(Default)]
 pub(crate) struct SecurityOptions {
     /// The digest of ECDSA active authentication.
-    pub active_authentication_digest: Option<Digest>,
+    pub active_authentication_digest: NamedDigest,
     /// Whether the chip offers chip authentication.
     pub chip_authentication: bool,
+}
+
+/// What ActiveAuthenticationInfo says of the digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) enum NamedDigest {
+    /// There is no such info.
+    #[default]
+    Absent,
+    /// It names no signature algorithm that is known.
+    Unknown,
+    /// It names one.
+    Known(Digest),
 }
 
 /// id-PK and id-CA of BSI TR-03110-3: chip authentication public keys and protocols.
@@ -25,11 +37,8 @@ const CHIP_AUTHENTICATION: &[u8] = &[0x04, 0x00, 0x7f, 0x00, 0x07, 0x02, 0x02, 0
 
 impl SecurityOptions {
     pub fn parse(dg14: &[u8]) -> Result<SecurityOptions, Asn1Error> {
-        let mut file = Reader::new(dg14);
-        let content = file.expect(Tag::DG14)?;
-        file.finish()?;
         let mut options = SecurityOptions::default();
-        let mut infos = content.reader().expect(Tag::SET)?.reader();
+        let mut infos = security_infos(dg14)?.reader();
         while !infos.is_empty() {
             let mut info = infos.expect(Tag::SEQUENCE)?.reader();
             let protocol = info.expect(Tag::OID)?.value;
@@ -37,13 +46,22 @@ impl SecurityOptions {
                 // ActiveAuthenticationInfo: version 1 and the signature algorithm.
                 info.expect(Tag::INTEGER)?;
                 let algorithm = info.expect(Tag::OID)?;
-                options.active_authentication_digest = digest_of(&algorithm);
+                options.active_authentication_digest =
+                    digest_of(&algorithm).map_or(NamedDigest::Unknown, NamedDigest::Known);
             } else if protocol.starts_with(CHIP_AUTHENTICATION_KEY) || protocol.starts_with(CHIP_AUTHENTICATION) {
                 options.chip_authentication = true;
             }
         }
         Ok(options)
     }
+}
+
+/// The SecurityInfos of DG14.
+pub(crate) fn security_infos(dg14: &[u8]) -> Result<Tlv<'_>, Asn1Error> {
+    let mut file = Reader::new(dg14);
+    let content = file.expect(Tag::DG14)?;
+    file.finish()?;
+    content.reader().expect(Tag::SET)
 }
 
 /// The digest of a bare signature algorithm identifier, plain or not.

@@ -4,15 +4,20 @@ use std::sync::Arc;
 
 use crate::{
     asn1::{Reader, Tag},
-    cms::{MAX_CANDIDATES, SignedData, VerifiedSigner},
+    certificate::Certificate,
+    cms::{MAX_CANDIDATES, SignedData, SignerInfo, VerifiedSigner},
     crypto::key::KeyError,
     deviation::{Deviation, DeviationSet},
     evidence::UnixTime,
     oid,
     policy::Policy,
     report::Reason,
-    trust::{Signer, TrustStore},
+    trust::{Fitting, Signer, TrustStore},
 };
+
+/// Certificates of one file whose issuer is looked for. A file can bring many for which the signature holds, all under one
+/// key of its maker, and each would be tried under every key of its issuer's name.
+const MAX_CHAINS: usize = 8;
 
 /// The CMS inside the SOD, its content type among those of an LDS security object.
 pub(crate) fn parse(sod: &[u8]) -> Result<SignedData<'_>, Reason> {
@@ -23,6 +28,9 @@ pub(crate) fn parse(sod: &[u8]) -> Result<SignedData<'_>, Reason> {
             let wrapper = file.next().map_err(|_| Reason::SodMalformed)?;
             if !file.is_empty() {
                 return Err(Reason::SodTrailingData);
+            }
+            if !wrapper.der {
+                deviations.insert(Deviation::SodNotDer);
             }
             wrapper.value
         }
@@ -69,38 +77,31 @@ pub(crate) struct Candidate {
 pub(crate) fn verify_signature(data: &SignedData<'_>, trust: &TrustStore, policy: &Policy) -> SignatureOutcome {
     let mut failure = Reason::SignerCertificateNotFound;
     let mut untrusted = None;
+    let mut chains_left = MAX_CHAINS;
     for info in &data.signers {
         if let Err(reason) = info.check_content(data) {
             failure = reason;
             continue;
         }
-        let embedded = data.certificates.iter().filter_map(|der| trust.signer(der, &info.identifier));
-        let stored = std::iter::once_with(|| trust.stored_signers(&info.identifier)).flatten();
-        let candidates = embedded.chain(stored);
-        let fitting = candidates.filter_map(|signer| {
-            let names = info.identifier.matches(&signer.certificate)?;
-            Some((signer, names))
-        });
-        for (signer, names) in fitting.take(MAX_CANDIDATES) {
-            let key = match &signer.certificate.key {
-                Ok(key) => key,
-                Err(KeyError::UnknownCurve) => {
-                    failure = Reason::UnknownCurve;
-                    continue;
-                }
-                Err(_) => {
-                    failure = Reason::SignerKeyInvalid;
-                    continue;
-                }
-            };
-            let mut verified = match info.verify(key, policy.retry_resorted_attributes) {
+        let embedded = data.certificates.iter().filter_map(|der| trust.fitting(der, &info.identifier));
+        let stored = std::iter::once_with(|| trust.stored_fitting(&info.identifier)).flatten();
+        for fitting in embedded.chain(stored).take(MAX_CANDIDATES) {
+            let verified = match verify_under(info, fitting.certificate(), policy) {
                 Ok(verified) => verified,
                 Err(reason) => {
                     failure = reason;
                     continue;
                 }
             };
-            verified.deviations = verified.deviations.union(names);
+            let signer = match fitting {
+                Fitting::Remembered(signer) => signer,
+                // The dearest part comes last, and only for a key that the signature holds under.
+                Fitting::New(certificate) if chains_left > 0 => {
+                    chains_left -= 1;
+                    trust.chained(certificate)
+                }
+                Fitting::New(certificate) => Arc::new(Signer { certificate, chain: Err(Reason::ChainNotTrusted) }),
+            };
             let candidate = Candidate { verified, signing_time: info.signing_time, signer: signer.clone() };
             match &signer.chain {
                 Ok(_) => return SignatureOutcome::Trusted(candidate),
@@ -112,4 +113,15 @@ pub(crate) fn verify_signature(data: &SignedData<'_>, trust: &TrustStore, policy
         Some((candidate, reason)) => SignatureOutcome::Untrusted(candidate, reason),
         None => SignatureOutcome::Failed(failure),
     }
+}
+
+fn verify_under(info: &SignerInfo<'_>, certificate: &Certificate, policy: &Policy) -> Result<VerifiedSigner, Reason> {
+    let names = info.identifier.matches(certificate).ok_or(Reason::SignerCertificateNotFound)?;
+    let key = certificate.key.as_ref().map_err(|error| match error {
+        KeyError::UnknownCurve => Reason::UnknownCurve,
+        _ => Reason::SignerKeyInvalid,
+    })?;
+    let mut verified = info.verify(key, policy.retry_resorted_attributes)?;
+    verified.deviations = verified.deviations.union(names);
+    Ok(verified)
 }

@@ -3,18 +3,20 @@
 use crate::{
     active_authentication,
     asn1::{Asn1Error, Reader, Tag},
+    card_security::{self, CardSecurity, Expected},
     chip_authentication,
     country::{self, CountryMatch},
     deviation::{Deviation, DeviationSet},
     dg2,
-    evidence::{DocumentEvidence, Part, UnixTime},
+    evidence::{ChipTranscript, DocumentEvidence, Part, UnixTime},
     lds::LdsSecurityObject,
     mrz::{Date, Mrz, MrzError, parse_dg1},
     policy::Policy,
+    portrait::Portrait,
     report::{
         CertificateStatus, Gate, GateResult, Gates, Reason, Report, RevocationStatus, SigningTimeSource, Verification,
     },
-    security_options::{self, SecurityOptions},
+    security_options::{self, NamedDigest, SecurityOptions},
     sod::{self, Candidate, SignatureOutcome},
     trust::{Signer, TrustStore},
 };
@@ -58,6 +60,7 @@ struct Run<'e, 'a> {
     report: Report,
     deviations: DeviationSet,
     mrz: Option<Result<Mrz, MrzError>>,
+    mrz_deviations: DeviationSet,
 }
 
 impl<'e, 'a> Run<'e, 'a> {
@@ -79,17 +82,27 @@ impl<'e, 'a> Run<'e, 'a> {
             lds_version: None,
             digest_algorithm: None,
             signature_algorithm: None,
-            chip_authentication_terminal: evidence.chip_authentication.as_ref().map(|transcript| transcript.terminal),
+            chip_authentication_terminal: evidence.chip_authentication.as_ref().map(ChipTranscript::terminal),
         };
-        Run { evidence, trust, policy, at, complete, report, deviations: DeviationSet::EMPTY, mrz: None }
+        Run {
+            evidence,
+            trust,
+            policy,
+            at,
+            complete,
+            report,
+            deviations: DeviationSet::EMPTY,
+            mrz: None,
+            mrz_deviations: DeviationSet::EMPTY,
+        }
     }
 
     fn run(mut self) -> Verification<'a> {
-        let (mut mrz, mut portrait) = (None, None);
+        let (mut mrz, mut portraits) = (None, Vec::new());
         match self.gates() {
-            Ok((found_mrz, found_portrait)) => {
+            Ok((found_mrz, found_portraits)) => {
                 mrz = found_mrz;
-                portrait = found_portrait;
+                portraits = found_portraits;
             }
             Err(reason) => {
                 // A gate below passive authentication does not unsay whose document it is.
@@ -98,49 +111,49 @@ impl<'e, 'a> Run<'e, 'a> {
             }
         }
         self.report.deviations = self.deviations.iter().collect();
-        Verification { report: self.report, mrz, portrait }
+        let mut portraits = portraits.into_iter();
+        Verification { report: self.report, mrz, portrait: portraits.next(), further_portraits: portraits.collect() }
     }
 
-    fn gates(&mut self) -> Result<(Option<Mrz>, Option<crate::portrait::Portrait<'a>>), Reason> {
+    fn gates(&mut self) -> Result<(Option<Mrz>, Vec<Portrait<'a>>), Reason> {
         self.evidence_format()?;
         self.report.gates.evidence_format = GateResult::Passed;
 
         let lds = self.passive_authentication()?;
         self.report.gates.passive_authentication.result = GateResult::Passed;
 
-        let mrz = self.mrz.take().transpose().map_err(|error| match error {
-            MrzError::Malformed => Reason::MrzMalformed,
-            MrzError::CheckDigit(field) => Reason::MrzCheckDigit(field),
-            MrzError::Date(field) => Reason::MrzDateImpossible(field),
-        })?;
-        let portrait = match self.evidence.dg2 {
+        let mrz = self.mrz.take().transpose()?;
+        self.note(self.mrz_deviations)?;
+        let portraits = match self.evidence.dg2 {
             Some(dg2) => {
-                let (portrait, deviations) = dg2::parse(dg2)?;
+                let (portraits, deviations) = dg2::parse_all(dg2)?;
                 self.note(deviations)?;
-                Some(portrait)
+                portraits
             }
-            None => None,
+            None => Vec::new(),
         };
         if self.complete && mrz.is_none() {
             return Err(Reason::MrzMalformed);
         }
-        if self.complete && portrait.is_none() {
+        if self.complete && portraits.is_empty() {
             return Err(Reason::PortraitAbsent);
         }
-        if mrz.is_some() || portrait.is_some() {
+        if mrz.is_some() || !portraits.is_empty() {
             self.report.gates.document_data = GateResult::Passed;
         }
 
         let options = match self.evidence.dg14 {
             // What a DG14 offers that cannot be read is unknown, and is not taken for nothing: a
             // caller that requires chip authentication must still miss it.
-            Some(dg14) => SecurityOptions::parse(dg14)
-                .unwrap_or(SecurityOptions { active_authentication_digest: None, chip_authentication: true }),
+            Some(dg14) => SecurityOptions::parse(dg14).unwrap_or(SecurityOptions {
+                active_authentication_digest: NamedDigest::Unknown,
+                chip_authentication: true,
+            }),
             None => SecurityOptions::default(),
         };
         self.report.gates.active_authentication = self.active_authentication(&lds, &options)?;
         self.report.gates.chip_authentication = self.chip_authentication(&lds, &options)?;
-        Ok((mrz, portrait))
+        Ok((mrz, portraits))
     }
 
     // -- evidence format
@@ -153,6 +166,7 @@ impl<'e, 'a> Run<'e, 'a> {
             (Part::Dg2, evidence.dg2, MAX_DG2),
             (Part::Dg14, evidence.dg14, MAX_PART),
             (Part::Dg15, evidence.dg15, MAX_PART),
+            (Part::CardSecurity, evidence.card_security, MAX_PART),
         ];
         for (part, bytes, limit) in parts {
             if let Some(bytes) = bytes {
@@ -202,11 +216,11 @@ impl<'e, 'a> Run<'e, 'a> {
 
         let hashes = self.data_group_hashes(&lds);
         if let (Ok(()), Some(dg1)) = (&hashes, self.evidence.dg1) {
-            let mrz = parse_dg1(dg1, self.at);
-            if let Ok(mrz) = &mrz {
+            self.mrz = Some(parse_dg1(dg1, self.at, candidate.signing_time).map(|(mrz, deviations)| {
                 self.report.document_expired = Some(self.at >= mrz.date_of_expiry.end());
-            }
-            self.mrz = Some(mrz);
+                self.mrz_deviations = deviations;
+                mrz
+            }));
         }
         self.report.signer_status = Some(self.status_today(&candidate.signer));
         if chain.is_ok() {
@@ -215,7 +229,12 @@ impl<'e, 'a> Run<'e, 'a> {
         self.report.gates.passive_authentication.chain = passed(&chain);
         let revocation = self.revocation(&candidate.signer);
         signature.and(chain).and(revocation).and(hashes)?;
-        Ok(LdsDigest { active_authentication_key: lds.hash(15).is_some(), security_options: lds.hash(14).is_some() })
+        Ok(LdsDigest {
+            active_authentication_key: lds.hash(15).is_some(),
+            security_options: lds.hash(14).is_some(),
+            expiry: self.mrz.as_ref().and_then(|mrz| mrz.as_ref().ok()).map(|mrz| mrz.date_of_expiry),
+            signer_country: candidate.signer.chain.as_ref().ok().map(|chain| chain.country.clone()),
+        })
     }
 
     /// Declared groups must be supplied, supplied groups declared, and every hash right.
@@ -292,7 +311,7 @@ impl<'e, 'a> Run<'e, 'a> {
 
     fn revocation(&mut self, signer: &Signer) -> Result<(), Reason> {
         let status = match &signer.chain {
-            Ok(chain) => self.trust.revocation(&signer.certificate, chain, self.at),
+            Ok(chain) => self.trust.revocation(chain, self.at),
             Err(_) => return Ok(()),
         };
         self.report.revocation_status = status;
@@ -341,14 +360,22 @@ impl<'e, 'a> Run<'e, 'a> {
         }
     }
 
-    /// A transcript is never passed over: one that cannot be verified fails.
+    /// A transcript is never passed over, nor an EF.CardSecurity: what cannot be verified fails.
     fn chip_authentication(&mut self, lds: &LdsDigest, options: &SecurityOptions) -> Result<GateResult, Reason> {
+        let card_security = match self.evidence.card_security {
+            Some(file) => Some(self.card_security(file, lds)?),
+            None => None,
+        };
         let dg14 = self.evidence.dg14.filter(|_| lds.security_options);
         match (&self.evidence.chip_authentication, dg14) {
             (Some(transcript), Some(dg14)) => {
-                let deviations = chip_authentication::verify(dg14, transcript)?;
+                let infos = card_security.as_ref().map(CardSecurity::security_infos).transpose()?;
+                let deviations = chip_authentication::verify(dg14, infos.as_ref(), transcript)?;
                 // Refused here, such a deviation is the chip key's and not the SOD's.
-                self.note(deviations).map_err(|_| Reason::ChipAuthenticationKeyInvalid)?;
+                self.note(deviations).map_err(|reason| match reason {
+                    Reason::DeviationRefused(Deviation::CardSecurityKeyNotInDg14) => Reason::ChipAuthenticationUnbound,
+                    _ => Reason::ChipAuthenticationKeyInvalid,
+                })?;
                 Ok(GateResult::Passed)
             }
             (Some(_), None) => Err(Reason::ChipAuthenticationUnbound),
@@ -356,6 +383,14 @@ impl<'e, 'a> Run<'e, 'a> {
             (None, _) if options.chip_authentication => Ok(GateResult::NotRun),
             (None, _) => Ok(GateResult::NotApplicable),
         }
+    }
+
+    fn card_security(&mut self, file: &'a [u8], lds: &LdsDigest) -> Result<CardSecurity<'a>, Reason> {
+        let expected = Expected { expiry: lds.expiry, country: lds.signer_country.as_deref() };
+        let (outcome, deviations) = card_security::verify(file, self.trust, self.policy, self.at, &expected);
+        // Whether the policy refuses one is said by the outcome.
+        self.deviations = self.deviations.union(deviations);
+        outcome.map_err(Reason::CardSecurity)
     }
 
     // -- report
@@ -381,10 +416,12 @@ impl<'e, 'a> Run<'e, 'a> {
     }
 }
 
-/// What later gates need of the LDS security object.
+/// What the gates of the chip need of passive authentication.
 struct LdsDigest {
     active_authentication_key: bool,
     security_options: bool,
+    expiry: Option<Date>,
+    signer_country: Option<String>,
 }
 
 /// One element with the tag of its file, and nothing after it.
@@ -398,6 +435,7 @@ fn outer_tlv(part: Part, bytes: &[u8], limit: usize) -> Result<(), Reason> {
         Part::Dg2 => Tag::DG2,
         Part::Dg14 => Tag::DG14,
         Part::Dg15 => Tag::DG15,
+        Part::CardSecurity => Tag::SEQUENCE,
     };
     let mut reader = Reader::new(bytes);
     match reader.next() {
@@ -414,7 +452,7 @@ fn outer_tlv(part: Part, bytes: &[u8], limit: usize) -> Result<(), Reason> {
 
 /// When a document of this expiry can have been signed: it is valid for at most ten years, and
 /// states issue up to nine months ahead when they add the rest of an old document's validity.
-fn signing_window(expiry: Date, at: UnixTime) -> (UnixTime, UnixTime) {
+pub(crate) fn signing_window(expiry: Date, at: UnixTime) -> (UnixTime, UnixTime) {
     let months = i32::from(expiry.year) * 12 + i32::from(expiry.month) - 1 - 10 * 12 - 9;
     let year = u16::try_from(months.div_euclid(12)).unwrap_or(0);
     let month = months.rem_euclid(12) as u8 + 1;

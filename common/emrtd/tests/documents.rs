@@ -5,9 +5,9 @@ mod mint;
 
 use mint::*;
 use proofmill_emrtd::{
-    ActiveAuthentication, CertificateStatus, ChipAuthentication, CrlProblem, Deviation, DocumentEvidence, Gate,
-    GateResult, ImageType, Part, Policy, Reason, Report, RevocationStatus, SigningTimeSource, Terminal, TrustError,
-    TrustStore, TrustStoreBuilder, UnixTime, Verification,
+    ActiveAuthentication, CertificateStatus, ChipAuthentication, ChipTranscript, CrlProblem, Deviation,
+    DocumentEvidence, Gate, GateResult, ImageType, Part, Policy, Reason, Report, RevocationStatus, SigningTimeSource,
+    Terminal, TrustError, TrustStore, TrustStoreBuilder, UnixTime, Verification,
     crypto::{digest::Digest, provider::Scheme},
     inspect, verify,
 };
@@ -77,7 +77,7 @@ impl Document {
                 .answer
                 .as_deref()
                 .map(|signature| ActiveAuthentication { challenge: &CHALLENGE, signature }),
-            chip_authentication: None,
+            ..Default::default()
         })
     }
 
@@ -108,7 +108,8 @@ fn a_genuine_passport_passes_and_yields_its_data() {
     let sod = document.sod().der();
     let trust = document.trust();
     document.with(&sod, |evidence| {
-        let Verification { report, mrz, portrait } = verify(evidence, &trust, &Policy::default(), NOW);
+        let Verification { report, mrz, portrait, further_portraits } =
+            verify(evidence, &trust, &Policy::default(), NOW);
         assert_eq!(report.reason, None);
         assert!(report.is_valid() && report.failed_gate().is_none());
         assert_eq!(report.deviations, []);
@@ -126,6 +127,8 @@ fn a_genuine_passport_passes_and_yields_its_data() {
         let portrait = portrait.unwrap();
         assert_eq!(portrait.image, JPEG);
         assert_eq!(portrait.image_type, ImageType::Jpeg);
+        assert_eq!((portrait.encoded_width, portrait.encoded_height), (413, 531));
+        assert!(further_portraits.is_empty());
         assert_eq!((portrait.declared_width, portrait.declared_height), (413, 531));
     });
     assert_eq!(trust.epoch(), 7);
@@ -217,7 +220,9 @@ fn explicit_parameters_must_be_a_known_curve_in_every_number() {
         assert_eq!(document.verify().reason, Some(Reason::ChainNotTrusted));
     }
     let key = Signer { explicit: Some(Parameters { leave_out_cofactor: true, ..Parameters::default() }), ..p256(2) };
-    let report = Document::of("UT", "UTO", &key, &p256(1)).verify();
+    let document = Document::of("UT", "UTO", &key, &p256(1));
+    assert_eq!(document.verify().reason, Some(Reason::DeviationRefused(Deviation::EcCofactorAbsent)));
+    let report = document.verify_under(&document.sod().der(), &Policy::lenient());
     assert_eq!((report.reason, report.deviations), (None, vec![Deviation::EcCofactorAbsent]));
 }
 
@@ -417,12 +422,229 @@ fn the_rules_of_signed_data_are_enforced() {
         assert_eq!(report.reason, Some(expected), "{name}");
         assert_eq!(report.gates.passive_authentication.signature, GateResult::Failed, "{name}");
     }
-    // Inside the wrapper, after the SignedData.
+}
+
+#[test]
+fn nothing_may_stand_where_it_does_not_belong() {
+    use Level::*;
+    let levels = [
+        (Wrapper, Reason::SodTrailingData),
+        (ContentInfo, Reason::SodTrailingData),
+        (Explicit, Reason::SodTrailingData),
+        (SignedData, Reason::SodTrailingData),
+        (EncapsulatedContentInfo, Reason::SodTrailingData),
+        (EncapsulatedContent, Reason::SodTrailingData),
+        (Lds, Reason::LdsSecurityObjectMalformed),
+        (LdsContent, Reason::LdsSecurityObjectMalformed),
+        (SignerInfos, Reason::SodMalformed),
+        (SignerInfo, Reason::SodTrailingData),
+        (Attribute, Reason::SignedAttributesMalformed),
+        (DigestAlgorithm, Reason::SodMalformed),
+    ];
+    for (level, expected) in levels {
+        for octets in [NULL, &[0], &[0x04, 0x01, 0x00]] {
+            for encoding in [Encoding::Der, Encoding::Ber] {
+                let report = turned(|sod| {
+                    sod.trailing = Some((level, octets.to_vec()));
+                    sod.encoding = encoding;
+                });
+                // Of a lone octet it depends on the level whether it reads as an element cut short.
+                let reason = report.reason.unwrap();
+                let either = [expected, Reason::SodMalformed, Reason::SodTrailingData];
+                assert!(either.contains(&reason), "{level:?}: {reason}");
+                if encoding == Encoding::Der && octets == NULL {
+                    assert_eq!(reason, expected, "{level:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn only_signed_attributes_count() {
+    assert_eq!(turned(|sod| sod.without_attributes = true).reason, Some(Reason::SignedAttributesMalformed));
+    // RFC 5652 leaves them out of signatures over id-data; ICAO Doc 9303-10 does not.
+    let report = turned(|sod| {
+        sod.without_attributes = true;
+        sod.content_type = DATA.into();
+    });
+    assert_eq!(report.reason, Some(Reason::SignedAttributesMalformed));
+    // Unsigned, another messageDigest is nobody's word.
+    let other = seq(&[&oid("1.2.840.113549.1.9.4"), &set(&[&octets(&[7; 32])])]);
+    let report = turned(|sod| sod.unsigned_attributes = other);
+    assert_eq!((report.reason, report.deviations), (None, vec![]));
+    let twice = |kind: &str, value: Vec<u8>| {
+        let attribute = seq(&[&oid(kind), &set(&[&value])]);
+        turned(|sod| sod.more_attributes = vec![attribute]).reason
+    };
+    for (kind, value) in [
+        ("1.2.840.113549.1.9.3", oid(LDS)),
+        ("1.2.840.113549.1.9.4", octets(&[0; 32])),
+        ("1.2.840.113549.1.9.5", utc("250601120000Z")),
+    ] {
+        assert_eq!(twice(kind, value), Some(Reason::SignedAttributesMalformed), "{kind}");
+    }
+    assert_eq!(twice("1.2.3.4", int(1)), None, "an attribute of the issuer's own");
+    let values = |values: &[&[u8]]| {
+        let attribute = seq(&[&oid("1.2.840.113549.1.9.5"), &set(values)]);
+        turned(|sod| {
+            sod.signing_time = None;
+            sod.more_attributes = vec![attribute];
+        })
+        .reason
+    };
+    assert_eq!(values(&[&utc("250601120000Z")]), None);
+    let time = utc("250601120000Z");
+    let (number, no_day) = (int(1), utc("250631120000Z"));
+    let bad: [&[&[u8]]; 4] = [&[], &[&time, &time], &[&number], &[&no_day]];
+    for bad in bad {
+        assert_eq!(values(bad), Some(Reason::SignedAttributesMalformed));
+    }
+}
+
+#[test]
+fn every_content_type_of_an_lds_security_object_is_known_and_no_other() {
+    let of = |content_type: &str| {
+        let report = turned(|sod| {
+            sod.content_type = content_type.into();
+            sod.content_type_attribute = content_type.into();
+        });
+        (report.reason, report.deviations)
+    };
+    assert_eq!(of(LDS), (None, vec![]));
+    for legacy in ["1.3.27.1.1.1", "1.2.528.1.1006.1.20.1"] {
+        assert_eq!(of(legacy), (None, vec![Deviation::ContentTypeLegacy]), "{legacy}");
+    }
+    assert_eq!(of(DATA), (None, vec![Deviation::ContentTypeIdData]));
+    for other in [MASTER_LIST, "2.23.136.1.1.7", "0.4.0.127.0.7.3.2.1", "1.2.840.113549.1.7.2"] {
+        assert_eq!(of(other), (Some(Reason::SodContentTypeUnexpected), vec![]), "{other}");
+    }
+}
+
+#[test]
+fn a_digest_algorithm_that_is_not_listed_is_refused_unless_the_policy_is_lenient() {
     let document = Document::new();
-    let mut sod = document.sod();
-    sod.wrapped = false;
-    let trailing = tlv(0x77, &[sod.der(), vec![0]].concat());
-    assert_eq!(document.verify_sod(&trailing).reason, Some(Reason::SodTrailingData));
+    for listed in [digest_identifier(Digest::Sha512), seq(&[&oid("1.3.36.3.2.1")])] {
+        let sod = turned_sod(&document, |sod| sod.listed_digest = Some(listed));
+        let expected = Deviation::DigestAlgorithmNotListed;
+        assert_eq!(document.verify_sod(&sod).reason, Some(Reason::DeviationRefused(expected)));
+        let report = document.verify_under(&sod, &Policy::lenient());
+        assert_eq!((report.reason, report.deviations), (None, vec![expected]));
+    }
+}
+
+/// ecdsa-with-SHA1 beside SHA-256, and the like.
+#[test]
+fn a_signature_algorithm_of_another_digest_is_taken_at_its_word() {
+    let keys: [fn(Digest) -> Signer; 3] = [
+        |digest| ec(Secret::P256(2), digest),
+        |digest| rsa(1, Scheme::RsaPkcs1 { digest }),
+        |digest| Signer { scheme: Scheme::EcdsaPlain { digest }, ..p256(2) },
+    ];
+    for key in keys {
+        let document = Document::of("UT", "UTO", &key(Digest::Sha256), &p256(1));
+        for (signed_with, named, holds) in [
+            (Digest::Sha256, Digest::Sha1, false),
+            (Digest::Sha1, Digest::Sha1, true),
+            (Digest::Sha512, Digest::Sha1, false),
+        ] {
+            let sod = turned_sod(&document, |sod| {
+                sod.key = key(signed_with);
+                sod.algorithm = Some(key(named).algorithm());
+            });
+            let report = document.verify_sod(&sod);
+            if holds {
+                assert_eq!((report.reason, report.deviations), (None, vec![Deviation::SignatureDigestDiffers]));
+                assert!(document.verify_under(&sod, &Policy::strict()).reason.is_some());
+            } else {
+                assert_eq!(report.reason, Some(Reason::SignatureInvalid));
+            }
+        }
+    }
+}
+
+#[test]
+fn any_of_four_signers_may_be_the_one_that_holds() {
+    let document = Document::new();
+    let plain = document.sod();
+    let forger = Certificate { key: p256(6), ..document.dsc.clone() };
+    let forged = Sod { key: p256(6), ..plain.clone() }.signer();
+    let unknown_digest = {
+        let ripemd = seq(&[&oid("1.3.36.3.2.1")]);
+        let own = digest_identifier(Digest::Sha256);
+        let signer = plain.signer();
+        // Behind a header of four octets or three.
+        let header = if signer[1] == 0x82 { 4 } else { 3 };
+        let at = signer.windows(own.len()).position(|window| window == own).unwrap();
+        let body = [&signer[header..at], &ripemd, &signer[at + own.len()..]].concat();
+        seq(&[&body])
+    };
+    let unknown_algorithm = Sod { algorithm: Some(seq(&[&oid("1.3.101.112")])), ..plain.clone() }.signer();
+    let other_digest = Sod { message_digest: Some(vec![9; 32]), ..plain.clone() }.signer();
+    for others in [
+        vec![&forged],
+        vec![&unknown_digest],
+        vec![&unknown_algorithm],
+        vec![&other_digest],
+        vec![&forged, &unknown_algorithm, &other_digest],
+    ] {
+        let sod = turned_sod(&document, |sod| {
+            sod.other_signers = others.into_iter().cloned().collect();
+            sod.certificates.push(forger.der());
+        });
+        assert_eq!(document.verify_sod(&sod).reason, None);
+    }
+    for (alone, expected) in [
+        (&forged, Reason::SignatureInvalid),
+        (&unknown_digest, Reason::DigestAlgorithmUnsupported),
+        (&unknown_algorithm, Reason::SignatureAlgorithmUnsupported),
+        (&other_digest, Reason::MessageDigestMismatch),
+    ] {
+        let sod = Sod { other_signers: vec![alone.clone()], without_own_signer: true, ..plain.clone() };
+        assert_eq!(document.verify_sod(&sod.der()).reason, Some(expected));
+    }
+    assert_eq!(turned(|sod| sod.without_own_signer = true).reason, Some(Reason::SignerInfoCount));
+    let five = turned_sod(&document, |sod| sod.other_signers = vec![sod.signer(); 4]);
+    assert_eq!(document.verify_sod(&five).reason, Some(Reason::SignerInfoCount));
+    let four = turned_sod(&document, |sod| sod.other_signers = vec![sod.signer(); 3]);
+    assert_eq!(document.verify_sod(&four).reason, None);
+    // The forger's own key verifies the forger's signature, and its certificate has no chain: it lends nothing.
+    let sod = turned_sod(&document, |sod| {
+        sod.hashes[0].1 = vec![1; 32];
+        sod.key = p256(6);
+        sod.certificates = vec![Certificate { issuer_key: p256(6), ..forger.clone() }.der(), document.dsc.der()];
+    });
+    let report = document.verify_sod(&sod);
+    assert_eq!(report.reason, Some(Reason::ChainNotTrusted));
+    assert_eq!(report.gates.passive_authentication.chain, GateResult::Failed);
+}
+
+#[test]
+fn policies_differ_in_what_they_accept_and_in_nothing_else() {
+    let refused = |policy: Policy| -> Vec<Deviation> {
+        Deviation::ALL.iter().copied().filter(|deviation| !policy.accepted.contains(*deviation)).collect()
+    };
+    assert_eq!(
+        refused(Policy::default()),
+        [
+            Deviation::DigestAlgorithmNotListed,
+            Deviation::SignedAttributesResorted,
+            Deviation::DscCountryAbsent,
+            Deviation::DscIssuedOutsideCscaValidity,
+            Deviation::CertificateAlgorithmParametersDiffer,
+            Deviation::CriticalExtensionUnknown,
+            Deviation::RsaModulusNegative,
+            Deviation::EcCofactorAbsent,
+            Deviation::CardSecurityKeyNotInDg14,
+        ]
+    );
+    assert_eq!(refused(Policy::strict()), Deviation::ALL);
+    assert_eq!(refused(Policy::lenient()), [Deviation::CardSecurityKeyNotInDg14]);
+    for policy in [Policy::default(), Policy::lenient()] {
+        assert!(!policy.unknown_revocation_fails && !policy.absent_data_groups_fail);
+    }
+    assert!(Policy::strict().unknown_revocation_fails && Policy::strict().absent_data_groups_fail);
+    assert!(Policy::lenient().retry_resorted_attributes && !Policy::strict().retry_resorted_attributes);
 }
 
 #[test]
@@ -552,6 +774,14 @@ fn chains_end_in_the_right_authority() {
         let report = document.verify();
         (report.reason, report.deviations)
     };
+    // What nobody's documents are known to need is refused by default, and reported.
+    let refused = |deviation, change: &dyn Fn(&mut Document)| {
+        assert_eq!(changed(change), (Some(Reason::DeviationRefused(deviation)), vec![deviation]));
+        let mut document = Document::new();
+        change(&mut document);
+        let report = document.verify_under(&document.sod().der(), &Policy::lenient());
+        assert_eq!((report.reason, report.deviations), (None, vec![deviation]));
+    };
     assert_eq!(changed(&|document| document.dsc.issuer_key = p256(7)).0, Some(Reason::ChainNotTrusted), "unknown CSCA");
     assert_eq!(changed(&|document| document.csca.key = p256(7)).0, Some(Reason::ChainNotTrusted));
     assert_eq!(
@@ -579,10 +809,9 @@ fn chains_end_in_the_right_authority() {
     );
     assert_eq!(changed(&|document| document.dsc.subject = name("ut", "Document Signer")), (None, vec![]));
     assert_eq!(changed(&|document| document.dg1 = dg1("D", "740812", "330101")).0, Some(Reason::IssuingStateMismatch));
-    assert_eq!(
-        changed(&|document| document.dsc.subject = seq(&[&attribute("2.5.4.3", 0x0c, "Document Signer")])),
-        (None, vec![Deviation::DscCountryAbsent])
-    );
+    refused(Deviation::DscCountryAbsent, &|document| {
+        document.dsc.subject = seq(&[&attribute("2.5.4.3", 0x0c, "Document Signer")]);
+    });
     assert_eq!(
         changed(&|document| {
             document.dsc.extensions.remove(0);
@@ -609,10 +838,7 @@ fn chains_end_in_the_right_authority() {
         changed(&|document| document.csca.subject = name("UT", "CSCA of another name")),
         (None, vec![Deviation::IssuerNameDiffers])
     );
-    assert_eq!(
-        changed(&|document| document.csca.not_before = "240101000000Z".into()),
-        (None, vec![Deviation::DscIssuedOutsideCscaValidity])
-    );
+    refused(Deviation::DscIssuedOutsideCscaValidity, &|document| document.csca.not_before = "240101000000Z".into());
 }
 
 #[test]
@@ -640,6 +866,7 @@ fn german_and_british_codes_are_understood() {
 fn validity_is_judged_at_signing() {
     let verify_with = |time: Option<&str>, not_before: &str, not_after: &str, expiry: &str| {
         let mut document = Document::new();
+        document.csca.not_before = "100101000000Z".into();
         document.dsc.not_before = not_before.into();
         document.dsc.not_after = not_after.into();
         document.dg1 = dg1("UTO", "740812", expiry);
@@ -681,6 +908,24 @@ fn validity_is_judged_at_signing() {
         inspect(&DocumentEvidence { sod: &sod, ..Default::default() }, &document.trust(), &Policy::default(), NOW)
             .report;
     assert_eq!((report.reason, report.signing_time), (None, SigningTimeSource::NotDetermined));
+}
+
+/// Two digits of a year leave a century open, and a signing time closes it: nobody is born after their document.
+#[test]
+fn a_birth_is_never_after_the_signing() {
+    let born = |birth: &str, signed: Option<&str>| {
+        let mut document = Document::new();
+        document.dg1 = dg1("UTO", birth, "300101");
+        let sod = turned_sod(&document, |sod| sod.signing_time = signed.map(str::to_owned));
+        document.with(&sod, |evidence| {
+            let verification = verify(evidence, &document.trust(), &Policy::default(), NOW);
+            assert_eq!(verification.report.reason, None);
+            verification.mrz.unwrap().date_of_birth.to_iso().unwrap()
+        })
+    };
+    assert_eq!(born("251001", None), "2025-10-01");
+    assert_eq!(born("251001", Some("251002120000Z")), "2025-10-01");
+    assert_eq!(born("251001", Some("250601120000Z")), "1925-10-01");
 }
 
 #[test]
@@ -806,10 +1051,9 @@ fn content_of_signed_groups_is_checked_after_them() {
     for off in [-8, -1, 1, 8] {
         assert_eq!(content(None, Some(facial(0, JPEG, off))), (None, vec![Deviation::FaceRecordLengthOff]), "{off}");
     }
-    let jp2 = b"\0\0\0\x0cjP  \x0d\x0a\x87\x0a and so on";
-    assert_eq!(content(None, Some(facial(1, jp2, 0))), (None, vec![]));
-    assert_eq!(content(None, Some(facial(1, b"\xff\x4f\xff\x51 and so on", 0))), (None, vec![]));
-    assert_eq!(content(None, Some(facial(0, jp2, 0))), (None, vec![Deviation::FaceImageTypeDiffers]));
+    assert_eq!(content(None, Some(facial(1, &jp2(), 0))), (None, vec![]));
+    assert_eq!(content(None, Some(facial(1, CODESTREAM, 0))), (None, vec![]));
+    assert_eq!(content(None, Some(facial(0, &jp2(), 0))), (None, vec![Deviation::FaceImageTypeDiffers]));
 }
 
 fn dg14(digest: Digest) -> Vec<u8> {
@@ -847,7 +1091,8 @@ fn ecdsa_active_authentication_binds_the_challenge_to_the_chip() {
     let mut document = Document::new();
     document.dg15 = Some(tlv(0x6f, &chip.spki()));
     document.answer = Some(chip.sign(&CHALLENGE));
-    assert_eq!(document.verify().reason, Some(Reason::ActiveAuthenticationAlgorithmUnknown));
+    let report = document.verify();
+    assert_eq!((report.reason, report.deviations), (None, vec![Deviation::ActiveAuthenticationDigestUnnamed]));
     document.dg15 = None;
     assert_eq!(document.verify().reason, Some(Reason::ActiveAuthenticationUnbound));
     document.dg15 = Some(tlv(0x6f, &[0x30, 0]));
@@ -969,12 +1214,9 @@ fn a_modulus_without_its_sign_octet_is_read_as_positive_and_reported() {
     let mut document = Document::new();
     document.dg15 = Some(tlv(0x6f, &spki));
     document.answer = Some(iso_9796_2(&chip, Digest::Sha256, &[0x34, 0xcc], false, 0, false));
-    let report = document.verify();
+    let report = document.verify_under(&document.sod().der(), &Policy::lenient());
     assert_eq!((report.reason, report.deviations), (None, vec![Deviation::RsaModulusNegative]));
-    let refused =
-        Policy { accepted: Policy::default().accepted.without(Deviation::RsaModulusNegative), ..Policy::default() };
-    let report = document.verify_under(&document.sod().der(), &refused);
-    assert_eq!(report.reason, Some(Reason::ActiveAuthenticationKeyInvalid));
+    assert_eq!(document.verify().reason, Some(Reason::ActiveAuthenticationKeyInvalid));
 }
 
 #[test]
@@ -993,7 +1235,7 @@ fn a_chip_authentication_transcript_is_never_passed_over() {
             sod: evidence.sod,
             dg1: evidence.dg1,
             dg2: evidence.dg2,
-            chip_authentication: Some(transcript),
+            chip_authentication: Some(ChipTranscript::Version1(transcript)),
             ..Default::default()
         };
         let report = verify(&evidence, &document.trust(), &Policy::default(), NOW).report;
@@ -1050,7 +1292,7 @@ fn evidence_cut_anywhere_is_refused() {
                         challenge: &CHALLENGE,
                         signature: document.answer.as_deref().unwrap(),
                     }),
-                    chip_authentication: None,
+                    ..Default::default()
                 };
                 edit(&mut evidence);
                 assert!(!verify(&evidence, &trust, &Policy::default(), NOW).report.is_valid());
@@ -1083,13 +1325,14 @@ fn no_changed_octet_of_the_sod_goes_unnoticed() {
             mutant[at] ^= flip;
             document.with(&mutant, |evidence| {
                 let report = verify(evidence, &trust, &Policy::default(), NOW).report;
-                if report.is_valid() && report.deviations.is_empty() {
+                // The name of the signer's issuer in other letters is the same name.
+                if report.is_valid() && report.deviations != [Deviation::NameEncodingDiffers] {
                     unnoticed.push(at);
                 }
             });
         }
     }
-    assert_eq!(unnoticed, [0usize; 0], "every octet is signed, required, or reported");
+    assert_eq!(unnoticed, [0usize; 0], "every octet is signed, required, or of a name");
 }
 
 #[test]
@@ -1143,7 +1386,7 @@ proptest! {
         let evidence = DocumentEvidence {
             sod: &sod, dg1: Some(&dg1), dg2: Some(&dg2), dg14: Some(&dg14), dg15: Some(&dg15),
             active_authentication: Some(ActiveAuthentication { challenge: &parts[0], signature: &parts[1] }),
-            chip_authentication: None,
+            ..Default::default()
         };
         prop_assert!(!verify(&evidence, &trust, &Policy::default(), NOW).report.is_valid());
         prop_assert!(!inspect(&evidence, &trust, &Policy::lenient(), NOW).report.is_valid());

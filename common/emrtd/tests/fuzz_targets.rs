@@ -7,9 +7,11 @@ mod mint;
 
 use mint::*;
 use proofmill_emrtd::{
-    ChipAuthentication, MasterList, ServerTerminal, Terminal, TrustStoreBuilder,
+    ChipAuthentication, ChipAuthenticationMapping, ChipAuthenticationToken, ChipTranscript, GateResult, MasterList,
+    Policy, ServerTerminal, Terminal, TrustStoreBuilder, UnixTime,
     crypto::{digest::Digest, key::PublicKey, provider::Scheme},
     fuzzing::{TARGETS, Target, chip_authentication as run_transcript, transcript},
+    inspect_card_security,
 };
 use proptest::prelude::*;
 
@@ -46,8 +48,14 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
             let signed = Sod { wrapped: false, other_content: Some(list), ..Sod::new(&csca, &[]) };
             vec![Sod { content_type: MASTER_LIST.into(), content_type_attribute: MASTER_LIST.into(), ..signed }.der()]
         }
-        "dg1" => vec![dg1("UTO", "740812", "330101")],
-        "dg2" => vec![dg2(JPEG), facial(1, b"\xff\x4f\xff\x51 and so on", 3)],
+        "dg1" => {
+            // The specimens of ICAO Doc 9303-5 and 9303-6.
+            let td1 = b"I<UTOD231458907<<<<<<<<<<<<<<<7408122F1204159UTO<<<<<<<<<<<6ERIKSSON<<ANNA<MARIA<<<<<<<<<<";
+            let td2 = b"I<UTOERIKSSON<<ANNA<MARIA<<<<<<<<<<<D231458907UTO7408122F1204159<<<<<<<6";
+            let file = |zone: &[u8]| tlv(0x61, &[&[0x5f, 0x1f, zone.len() as u8], zone].concat());
+            vec![dg1("UTO", "740812", "330101"), file(td1), file(td2)]
+        }
+        "dg2" => vec![dg2(JPEG), facial(1, CODESTREAM, 3), facial(1, &jp2(), 0), facial_39794(2, JPEG), facial_39794(3, &jp2())],
         "dg14" => vec![dg14(&p256(3).spki(), true), dg14(&explicit.spki(), false)],
         "dg15" => curves
             .iter()
@@ -57,14 +65,47 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
         "chip_authentication" => {
             let dg14 = dg14(&p256(3).spki(), true);
             let counter = [&[0; 15][..], &[2]].concat();
-            let session = ChipAuthentication {
+            let (private_key, public_key) = ([7; 32], p256(7).point());
+            let session = ChipTranscript::Version1(ChipAuthentication {
                 terminal: Terminal::Integrator,
-                terminal_private_key: &[7; 32],
-                terminal_public_key: &p256(7).point(),
+                terminal_private_key: &private_key,
+                terminal_public_key: &public_key,
                 protected_response: &protected_response(2, &p256_shared(7, &p256(3).point()), &counter),
                 send_sequence_counter: &counter,
+            });
+            // A chip whose private key is 1 has the generator for its key, and its data are the ephemeral private key.
+            let generator = hex::decode(
+                "046b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296\
+                 4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5",
+            )
+            .unwrap();
+            let spki = seq(&[&seq(&[&oid("1.2.840.10045.2.1"), &oid("1.2.840.10045.3.1.7")]), &bits(&generator)]);
+            let mapping = ChipTranscript::PaceMapping(ChipAuthenticationMapping {
+                mapping_public_key: &public_key,
+                chip_authentication_data: &private_key,
+            });
+            let token = ChipTranscript::Version2(ChipAuthenticationToken {
+                terminal_private_key: &private_key,
+                terminal_public_key: &public_key,
+                nonce: b"from PCC",
+                token: &[0; 8],
+            });
+            let version_2 =
+                security_infos(&[chip_protocol_info(2, 2, 2, None), chip_key_info(2, &p256(3).spki(), None)]);
+            let mapped = security_infos(&[chip_key_info(2, &spki, None)]);
+            vec![transcript(&dg14, &session), transcript(&mapped, &mapping), transcript(&version_2, &token)]
+        }
+        "card_security" => {
+            let content_type = "0.4.0.127.0.7.3.2.1".to_owned();
+            let infos = [chip_protocol_info(2, 2, 1, None), chip_key_info(2, &p256(3).spki(), None)].concat();
+            let sod = Sod {
+                wrapped: false,
+                content_type: content_type.clone(),
+                content_type_attribute: content_type,
+                other_content: Some(tlv(0x31, &infos)),
+                ..Sod::new(&dsc, &[])
             };
-            vec![transcript(&dg14, &session)]
+            vec![sod.der()]
         }
         "ec_parameters" => {
             let keys: Vec<Vec<u8>> = curves.iter().chain([&explicit]).map(Signer::spki).collect();
@@ -90,6 +131,9 @@ fn what_fuzzing_starts_from_is_genuine() {
     for seed in seeds("dg2") {
         proofmill_emrtd::portrait(&seed).unwrap();
     }
+    for seed in seeds("dg1") {
+        assert_eq!(proofmill_emrtd::Dg1Info::read(&seed, proofmill_emrtd::UnixTime(1_781_524_800)).problem, None);
+    }
     for seed in seeds("dg14") {
         ServerTerminal::start(&seed, |random| random.fill(5)).map(|_| ()).unwrap();
     }
@@ -97,7 +141,18 @@ fn what_fuzzing_starts_from_is_genuine() {
     for seed in &keys[..keys.len() - 1] {
         PublicKey::from_spki(seed).unwrap();
     }
-    assert_eq!(seeds("chip_authentication").iter().map(|seed| run_transcript(seed)).collect::<Vec<_>>(), [true]);
+    let card_security = inspect_card_security(
+        &seeds("card_security")[0],
+        &TrustStoreBuilder::new().build(1),
+        &Policy::default(),
+        UnixTime(1_781_524_800),
+    );
+    assert_eq!(card_security.gates.signature, GateResult::Passed);
+    // The last one's token is none: it says how one is written.
+    assert_eq!(
+        seeds("chip_authentication").iter().map(|seed| run_transcript(seed)).collect::<Vec<_>>(),
+        [true, true, false]
+    );
 }
 
 #[test]

@@ -5,8 +5,9 @@
 use std::{fs, path::PathBuf};
 
 use proofmill_emrtd::{
-    CertificateStatus, Deviation, DocumentEvidence, GateResult, ImageType, MasterList, MasterListError, Policy, Reason,
-    RevocationStatus, SigningTimeSource, TrustStore, TrustStoreBuilder, UnixTime, inspect, verify,
+    CertificateInfo, CertificateStatus, Classification, Deviation, DocumentEvidence, GateResult, ImageType, MasterList,
+    MasterListAnchor, MasterListError, Policy, Reason, RevocationStatus, SignerAbsence, SigningTimeSource, TrustStore,
+    TrustStoreBuilder, UnixTime, inspect, verify,
 };
 
 /// 2026-11-22T00:00:00Z
@@ -75,28 +76,208 @@ fn national_sods_are_valid_under_the_default_policy() {
     assert_eq!(trust.remembered_signers(), 10);
 }
 
+const COUNTRIES: [&str; 10] = ["AT", "CN", "FI", "FR", "GB2010", "MY", "NZ", "RU", "SG", "US"];
+
 #[test]
 fn sods_cut_or_changed_anywhere_are_refused() {
     let Some(data) = data() else { return };
     let trust = trust(&data);
-    for country in ["AT", "NZ", "MY"] {
+    for country in COUNTRIES {
         let sod = read(&data, &format!("sods/{country}_EF_SOD.bin"));
         for end in 0..sod.len() {
             let evidence = DocumentEvidence { sod: &sod[..end], ..Default::default() };
             assert!(!inspect(&evidence, &trust, &Policy::default(), NOW).report.is_valid(), "{country} cut at {end}");
         }
-        let mut accepted = Vec::new();
+        // Every bit is turned somewhere; the octets beside one another take turns.
+        let issuer = element(&sod, &[0, 1, 0, 4, 0, 1, 0]);
+        let start = issuer.as_ptr() as usize - sod.as_ptr() as usize;
+        let issuer = start..start + issuer.len();
+        let mut accepted = 0;
         for at in 0..sod.len() {
             let mut mutant = sod.clone();
-            mutant[at] ^= 0x04;
+            mutant[at] ^= 1 << (at % 8);
             let evidence = DocumentEvidence { sod: &mutant, ..Default::default() };
-            if inspect(&evidence, &trust, &Policy::default(), NOW).report.is_valid() {
-                accepted.push(at);
+            let report = inspect(&evidence, &trust, &Policy::default(), NOW).report;
+            if report.is_valid() {
+                // Letters in another case, in another type of string: the same name of the signer's issuer.
+                assert!(issuer.contains(&at), "{country} changed at {at}");
+                assert!(report.deviations.contains(&Deviation::NameEncodingDiffers), "{country} changed at {at}");
+                assert!(!inspect(&evidence, &trust, &Policy::strict(), NOW).report.is_valid());
+                accepted += 1;
             }
         }
-        println!("{country}: octets outside everything that is signed or required: {accepted:?}");
-        // The SET of digest algorithms beside the signers binds nobody.
-        assert!(accepted.len() <= 24, "{country}: {accepted:?}");
+        println!(
+            "{country}: {accepted} of {} changes leave the issuer's name what it is; none else is accepted",
+            sod.len()
+        );
+    }
+}
+
+/// The path to an element by the numbers of its ancestors among their siblings.
+type Path = &'static [usize];
+
+/// The bytes with one element replaced, all lengths around it made right again; nothing is signed anew.
+fn rebuilt(bytes: &[u8], path: &[usize], edit: &dyn Fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
+    let Some((index, below)) = path.split_first() else { return edit(bytes) };
+    let (header, content) = split(bytes);
+    let mut out = Vec::new();
+    for (number, child) in children(content).into_iter().enumerate() {
+        out.extend(if number == *index { rebuilt(child, below, edit) } else { child.to_vec() });
+    }
+    if header.ends_with(&[0x80]) && header.len() == 2 {
+        [header, &out, &[0, 0]].concat()
+    } else {
+        let length = out.len() as u32;
+        [&[header[0], 0x84][..], &length.to_be_bytes(), &out].concat()
+    }
+}
+
+fn element<'a>(bytes: &'a [u8], path: &[usize]) -> &'a [u8] {
+    path.iter().fold(bytes, |bytes, index| children(split(bytes).1)[*index])
+}
+
+/// Header and contents of the first element; contents of an indefinite one are without the octets that end them.
+fn split(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let (header, length) = match bytes[1] {
+        0x80 => {
+            let mut at = 2;
+            while bytes[at..at + 2] != [0, 0] {
+                at += whole(&bytes[at..]);
+            }
+            (2, at - 2)
+        }
+        short @ 0..0x80 => (2, usize::from(short)),
+        long => {
+            let count = usize::from(long & 0x7f);
+            (2 + count, bytes[2..2 + count].iter().fold(0, |sum, octet| sum << 8 | usize::from(*octet)))
+        }
+    };
+    (&bytes[..header], &bytes[header..header + length])
+}
+
+fn whole(bytes: &[u8]) -> usize {
+    let (header, content) = split(bytes);
+    header.len() + content.len() + if bytes[1] == 0x80 { 2 } else { 0 }
+}
+
+fn children(mut content: &[u8]) -> Vec<&[u8]> {
+    let mut out = Vec::new();
+    while !content.is_empty() {
+        let (child, rest) = content.split_at(whole(content));
+        out.push(child);
+        content = rest;
+    }
+    out
+}
+
+#[test]
+fn real_sods_changed_in_kind_are_refused_for_it() {
+    let Some(data) = data() else { return };
+    let trust = trust(&data);
+    const SIGNED_DATA: Path = &[0, 1, 0];
+    const VERSION: Path = &[0, 1, 0, 0];
+    const DIGESTS: Path = &[0, 1, 0, 1];
+    const DIGEST: Path = &[0, 1, 0, 1, 0];
+    const ENCAPSULATED: Path = &[0, 1, 0, 2];
+    const CONTENT_TYPE: Path = &[0, 1, 0, 2, 0];
+    const CONTENT: Path = &[0, 1, 0, 2, 1];
+    const CERTIFICATES: Path = &[0, 1, 0, 3];
+    const SIGNERS: Path = &[0, 1, 0, 4];
+    const SIGNER: Path = &[0, 1, 0, 4, 0];
+    const SIGNER_VERSION: Path = &[0, 1, 0, 4, 0, 0];
+    const SIGNER_DIGEST: Path = &[0, 1, 0, 4, 0, 2];
+    const ATTRIBUTES: Path = &[0, 1, 0, 4, 0, 3];
+    const FIRST_ATTRIBUTE: Path = &[0, 1, 0, 4, 0, 3, 0];
+    const ALGORITHM: Path = &[0, 1, 0, 4, 0, 4];
+    let null = |bytes: &[u8]| [bytes, &[5, 0]].concat();
+    let trailing = |bytes: &[u8]| {
+        let (header, content) = split(bytes);
+        if header[1] == 0x80 {
+            return [header, content, &[5, 0], &[0, 0]].concat();
+        }
+        let length = (content.len() + 2) as u32;
+        [&[header[0], 0x84][..], &length.to_be_bytes(), content, &[5, 0]].concat()
+    };
+    let sha224 = |_: &[u8]| vec![0x30, 11, 6, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 4];
+    type Edit<'e> = &'e dyn Fn(&[u8]) -> Vec<u8>;
+    let kinds: Vec<(&str, Path, Edit<'_>, Reason)> = vec![
+        ("version 1", VERSION, &|_| vec![2, 1, 1], Reason::SodVersionUnsupported),
+        ("version 4", VERSION, &|_| vec![2, 1, 4], Reason::SodVersionUnsupported),
+        ("another digest listed", DIGEST, &sha224, Reason::DeviationRefused(Deviation::DigestAlgorithmNotListed)),
+        (
+            "no digest listed",
+            DIGESTS,
+            &|_| vec![0x31, 0],
+            Reason::DeviationRefused(Deviation::DigestAlgorithmNotListed),
+        ),
+        ("a master list", CONTENT_TYPE, &|_| vec![6, 6, 0x67, 0x81, 8, 1, 1, 2], Reason::SodContentTypeUnexpected),
+        (
+            "a security object",
+            CONTENT_TYPE,
+            &|_| vec![6, 8, 4, 0, 0x7f, 0, 7, 3, 2, 1],
+            Reason::SodContentTypeUnexpected,
+        ),
+        ("no content", CONTENT, &|_| vec![], Reason::SodMalformed),
+        ("no certificates", CERTIFICATES, &|_| vec![0xa0, 0], Reason::SignerCertificateNotFound),
+        ("no signers", SIGNERS, &|_| vec![0x31, 0], Reason::SignerInfoCount),
+        ("five signers", SIGNER, &|signer| signer.repeat(5), Reason::SignerInfoCount),
+        ("another signer version", SIGNER_VERSION, &|_| vec![2, 1, 3], Reason::SignerInfoVersion),
+        ("another digest", SIGNER_DIGEST, &sha224, Reason::DeviationRefused(Deviation::DigestAlgorithmNotListed)),
+        ("no attributes", ATTRIBUTES, &|_| vec![], Reason::SignedAttributesMalformed),
+        ("an attribute twice", FIRST_ATTRIBUTE, &|attribute| attribute.repeat(2), Reason::SignedAttributesMalformed),
+        ("an attribute less", FIRST_ATTRIBUTE, &|_| vec![], Reason::SignedAttributesMalformed),
+        (
+            "another algorithm",
+            ALGORITHM,
+            &|_| vec![0x30, 5, 6, 3, 0x2b, 0x65, 0x70],
+            Reason::SignatureAlgorithmUnsupported,
+        ),
+        ("data after the ContentInfo", &[0], &null, Reason::SodTrailingData),
+        ("data in the ContentInfo", &[0], &trailing, Reason::SodTrailingData),
+        ("data after the SignedData", SIGNED_DATA, &null, Reason::SodTrailingData),
+        ("data in the SignedData", SIGNED_DATA, &trailing, Reason::SodTrailingData),
+        ("data in the content info", ENCAPSULATED, &trailing, Reason::SodTrailingData),
+        ("data after the content", CONTENT, &trailing, Reason::SodTrailingData),
+        ("data in a SignerInfo", SIGNER, &trailing, Reason::SodTrailingData),
+        ("data after the SignerInfos", SIGNERS, &trailing, Reason::SodMalformed),
+    ];
+    for country in COUNTRIES {
+        let sod = read(&data, &format!("sods/{country}_EF_SOD.bin"));
+        let judge = |sod: &[u8], policy: &Policy| {
+            let evidence = DocumentEvidence { sod, ..Default::default() };
+            inspect(&evidence, &trust, policy, NOW).report
+        };
+        // The rebuilding alone changes nothing but the form of lengths.
+        assert_eq!(judge(&rebuilt(&sod, SIGNER, &|same| same.to_vec()), &Policy::default()).reason, None, "{country}");
+        for (kind, path, edit, expected) in &kinds {
+            let mutant = rebuilt(&sod, path, edit);
+            for policy in [Policy::default(), Policy::lenient(), Policy::strict()] {
+                let reason = judge(&mutant, &policy).reason;
+                if policy == Policy::default() && *expected != Reason::SignedAttributesMalformed {
+                    assert_eq!(reason, Some(*expected), "{country}: {kind}");
+                }
+                // Without the deviation, a content of another digest is still another content.
+                let lenient_only = policy == Policy::lenient() && path.starts_with(DIGESTS);
+                assert_eq!(reason.is_none(), lenient_only, "{country}: {kind}");
+            }
+        }
+        // Attributes sent in another order than signed: the lenient policy alone puts them right.
+        let reversed = |attributes: &[u8]| {
+            let (header, content) = split(attributes);
+            let mut parts = children(content);
+            parts.reverse();
+            [header, &parts.concat(), if header[1] == 0x80 { &[0, 0] } else { &[] }].concat()
+        };
+        let unsorted = rebuilt(&sod, ATTRIBUTES, &reversed);
+        assert_eq!(judge(&unsorted, &Policy::default()).reason, Some(Reason::SignatureInvalid), "{country}");
+        let lenient = judge(&unsorted, &Policy::lenient());
+        assert_eq!(lenient.reason, None, "{country}");
+        assert!(lenient.deviations.contains(&Deviation::SignedAttributesResorted));
+        // What may stand twice does no harm: the same signer, the same certificate.
+        for path in [SIGNER, &[0, 1, 0, 3, 0]] {
+            assert!(!element(&sod, path).is_empty());
+            assert_eq!(judge(&rebuilt(&sod, path, &|same| same.repeat(2)), &Policy::default()).reason, None);
+        }
     }
 }
 
@@ -248,4 +429,70 @@ fn the_active_authentication_example_of_9303_holds() {
     let mut other = challenge;
     other[0] ^= 1;
     assert!(!proofmill_emrtd::recovered_message_holds(&representative, &other));
+}
+
+#[test]
+fn every_certificate_of_the_lists_has_exactly_one_class() {
+    let Some(data) = data() else { return };
+    for (name, anchor, [self_signed, link, absent]) in [
+        ("DE_ML_2024-04-10-10-54-13.ml", "DE_CSCA_048B.cer", [350, 169, 7]),
+        ("NL_ML_2026-07-22.ml", "NL_ROOT_CA.cer", [411, 0, 0]),
+    ] {
+        let list = read(&data, &format!("masterlists/{name}"));
+        let list = MasterList::verify(&list, &read(&data, &format!("masterlists/{anchor}"))).unwrap();
+        let mut builder = TrustStoreBuilder::new();
+        assert_eq!(builder.add_master_list(&list, name), (self_signed + link + absent, 0));
+        let store = builder.build(1);
+        let mut classes = std::collections::BTreeMap::new();
+        for certificate in store.certificates() {
+            let class = certificate.classification().unwrap();
+            *classes.entry(class.name()).or_insert(0) += 1;
+            let judged = certificate.judge(NOW).unwrap();
+            let info = judged.certificate;
+            assert!(info.public_key_usable && !info.extensions_malformed && info.country.is_some(), "{}", info.subject);
+            assert!(judged.trusted && judged.issued_by.is_some() == (class.name() != "signer_absent"));
+            assert_eq!(judged.provenance, [name]);
+            if let Classification::SignerAbsent { detail } = class {
+                println!("{detail:?}: {} by {}, {}", info.subject, info.issuer, info.signature_algorithm);
+                // Keys that the list leaves out, not signatures that do not hold.
+                assert!([SignerAbsence::NoCertificateOfIssuer, SignerAbsence::NoCertificateOfKey].contains(detail));
+            }
+        }
+        println!("{name}: {classes:?}");
+        let count = |class: &str| classes.get(class).copied().unwrap_or(0);
+        assert_eq!(["self_signed_ok", "link_ok", "signer_absent"].map(count), [self_signed, link, absent]);
+    }
+}
+
+#[test]
+fn lists_are_refused_whole_and_say_what_they_rest_on() {
+    let Some(data) = data() else { return };
+    let file = |name: &str| read(&data, &format!("masterlists/{name}"));
+    let anchors = [file("DE_CSCA_048B.cer"), file("NL_ROOT_CA.cer")];
+    let both: Vec<&[u8]> = anchors.iter().map(Vec::as_slice).collect();
+    for (name, anchor) in [("DE_ML_2024-04-10-10-54-13.ml", 0), ("NL_ML_2026-07-22.ml", 1)] {
+        let list = file(name);
+        let anchor = &anchors[anchor];
+        let given = MasterListAnchor::Given { sha256: CertificateInfo::parse(anchor).unwrap().sha256 };
+        assert_eq!(*MasterList::verify_with_any(&list, &both).unwrap().anchor(), given);
+        match MasterList::verify_self_anchored(&list) {
+            Ok(within) => println!("{name}: {:?}", within.anchor()),
+            Err(error) => println!("{name}: {error} within itself"),
+        }
+        let unverified = MasterList::read_unverified(&list).unwrap();
+        println!("{name}: {}", serde_json::to_string(unverified.signers()).unwrap());
+        assert!(unverified.signature_holds());
+        let expected: Vec<&[u8]> = unverified.certificates().collect();
+        let mut beside = 0;
+        for at in (0..list.len()).step_by(997) {
+            let mut changed = list.clone();
+            changed[at] ^= 0x10;
+            // What is not signed, such as certificates beside the signer's, can change; what is taken cannot.
+            if let Ok(taken) = MasterList::verify(&changed, anchor) {
+                assert!(taken.certificates().eq(expected.iter().copied()), "changed at {at}");
+                beside += 1;
+            }
+        }
+        assert!(beside <= 3, "{name}: {beside}");
+    }
 }

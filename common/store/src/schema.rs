@@ -81,6 +81,9 @@ diesel::table! {
         created_at -> BigInt,
         updated_at -> BigInt,
         completed_at -> Nullable<BigInt>,
+        terminal_object -> Nullable<Text>,
+        terminal_epoch -> Nullable<Text>,
+        terminal_wrapped_key -> Nullable<Binary>,
     }
 }
 

@@ -64,7 +64,7 @@ pub(crate) fn step(
     next.set_counters(settled.counters);
     next.failure_code = settled.session_failure.map(|code| code.as_str().to_owned());
     next.updated_at = now;
-    let mut discarded: Vec<String> = attempt.evidence_object.iter().cloned().collect();
+    let mut discarded: Vec<String> = attempt.objects().collect();
     // Contract 1 retries the whole attempt, so there is nothing to keep for.
     let goes_on_with_selfies = !settled.session.is_terminal() && version == ContractVersion::V2;
     match &verdict.kept_chip_evidence {

@@ -20,3 +20,6 @@ pub const PARTS: &[&str] = &["store", "queue", "vault", "trust", "model", "gpu"]
 
 /// What a sweep looks for.
 pub const SWEEPS: &[&str] = &["sessions", "leases", "payloads", "evidence", "epochs", "outbox"];
+
+/// What a trust store holds; `crl_not_counting` are lists that no certificate of it vouches for.
+pub const TRUST_KINDS: &[&str] = &["csca", "dsc", "crl", "crl_not_counting"];

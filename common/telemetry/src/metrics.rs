@@ -9,7 +9,7 @@ use prometheus::{
     IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-use crate::labels::{CLOSE_REASONS, LANES, OUTCOMES, PARTS, RESULTS, STAGES, SWEEPS};
+use crate::labels::{CLOSE_REASONS, LANES, OUTCOMES, PARTS, RESULTS, STAGES, SWEEPS, TRUST_KINDS};
 
 /// `Content-Type` of what [`Metrics::encode`] writes.
 pub const METRICS_CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -161,6 +161,9 @@ metrics! {
     submission_bytes: Histogram = "submission_bytes", [], EVIDENCE_BYTES, "Evidence bytes of a submission.";
     verdicts: IntCounterVec = "verdicts_total", ["lane", "outcome"], NONE, "Attempts settled, by outcome.";
     rejections: IntCounterVec = "rejections_total", ["failure_code"], NONE, "Rejected attempts, by failure code.";
+    document_deviations: IntCounterVec = "document_deviations_total", ["deviation"], NONE, "Documents that departed from the standards, accepted or not, by deviation.";
+    document_reasons: IntCounterVec = "document_reasons_total", ["reason"], NONE, "Documents rejected, by the reason that the failing gate gave.";
+    chip_authentications: IntCounter = "chip_authentications_started_total", [], NONE, "Chip authentications begun with the server as the terminal.";
     submit_to_verdict_seconds: HistogramVec = "submit_to_verdict_seconds", ["lane"], VERDICT_SECONDS, "Age of an attempt, from submission, when its verdict was settled.";
     stage_seconds: HistogramVec = "stage_duration_seconds", ["stage"], STAGE_SECONDS, "Time in one stage of the road.";
     stage_items: IntGaugeVec = "stage_items", ["stage"], NONE, "Attempts in one stage of the road.";
@@ -217,6 +220,10 @@ metrics! {
     sweeps: IntCounterVec = "sweeps_total", ["sweep", "result"], NONE, "Sweeps run.";
     swept: IntCounterVec = "swept_items_total", ["sweep"], NONE, "Items a sweep dealt with.";
     trust_anchors: IntGauge = "trust_anchors", [], NONE, "CSCA certificates loaded.";
+    trust_epoch: IntGauge = "trust_epoch", [], NONE, "Number of the trust store in use; rises when a changed one is loaded.";
+    trust_certificates: IntGaugeVec = "trust_certificates", ["kind"], NONE, "Certificates and revocation lists of the trust store in use, by kind.";
+    trust_reload_failures: IntCounter = "trust_reload_failures_total", [], NONE, "Changed trust stores that could not be loaded; the one before stays in use.";
+    trust_crl_oldest_seconds: Gauge = "trust_crl_oldest_age_seconds", [], NONE, "Age of the newest revocation list of the issuer whose newest is oldest.";
     trust_crl_next_update: Gauge = "trust_crl_next_update_timestamp_seconds", [], NONE, "When the first of the loaded revocation lists falls due.";
 
     // The process.
@@ -279,6 +286,9 @@ impl Metrics {
         for sweep in SWEEPS {
             self.swept.with_label_values(&[sweep]);
         }
+        for kind in TRUST_KINDS {
+            self.trust_certificates.with_label_values(&[kind]);
+        }
         for part in PARTS {
             self.system_faults.with_label_values(&[part]);
             self.shed.with_label_values(&[part]);
@@ -335,9 +345,10 @@ mod tests {
     fn every_metric_without_open_labels_is_exposed_from_the_start() {
         let text = metrics().encode().unwrap();
         // These have labels whose values are known only once something happens.
-        let open = ["route", "failure_code", "type", "device", "part", "pack"];
+        let open = ["route", "failure_code", "type", "device", "part", "pack", "deviation"];
         for metric in Metrics::DESCRIPTORS {
-            let known = !metric.labels.iter().any(|label| open.contains(label));
+            let known = !metric.labels.iter().any(|label| open.contains(label))
+                && metric.name != "proofmill_document_reasons_total";
             assert!(!known || text.contains(&format!("# TYPE {} ", metric.name)), "{}", metric.name);
         }
         assert!(text.contains(r#"proofmill_build_info{commit="abc",role="worker",version="1.2.3"} 1"#), "{text}");

@@ -6,9 +6,11 @@ mod deployment_key;
 mod epoch_keys;
 mod error;
 mod secret_file;
+mod terminal;
 mod vault;
 
 pub use deployment_key::DeploymentKey;
 pub use epoch_keys::{EPOCH_GRACE, EpochKeys};
 pub use error::VaultError;
+pub use terminal::TerminalSecret;
 pub use vault::{SealedRef, StoredObject, Vault};

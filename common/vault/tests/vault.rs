@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use proofmill_contract::{AttemptId, Evidence, Part, SessionId, Timestamp};
-use proofmill_vault::{EpochKeys, SealedRef, Vault, VaultError};
+use proofmill_contract::{AttemptId, Evidence, Part, Secret, SessionId, Timestamp};
+use proofmill_vault::{EpochKeys, SealedRef, TerminalSecret, Vault, VaultError};
 use tempfile::TempDir;
 
 const CANARY: &[u8] = b"ERIKSSON<<ANNA<MARIA";
@@ -240,4 +240,42 @@ async fn too_many_or_badly_named_parts_are_refused() {
 fn block(directory: &Path) {
     std::fs::remove_dir_all(directory).unwrap();
     std::fs::write(directory, b"").unwrap();
+}
+
+fn terminal() -> TerminalSecret {
+    let secret = |text: &[u8]| Secret::new([CANARY, text].concat());
+    TerminalSecret {
+        private_key: secret(b"private"),
+        public_key: secret(b"public"),
+        dg14: secret(b"dg14"),
+        answer: secret(b"answer"),
+    }
+}
+
+#[tokio::test]
+async fn a_terminals_key_comes_back_for_its_attempt_alone_and_never_as_evidence() {
+    let fixture = Fixture::new();
+    let (id, other) = (attempt(), attempt());
+    let sealed = fixture.vault.seal_terminal(&id, &terminal(), now()).await.unwrap();
+    let stored = std::fs::read(fixture.file(&sealed.object)).unwrap();
+    assert!(!stored.windows(CANARY.len()).any(|window| window == CANARY));
+    let opened = fixture.vault.open_terminal(&id, &sealed).await.unwrap();
+    let expected = terminal();
+    assert_eq!(opened.private_key.as_bytes(), expected.private_key.as_bytes());
+    assert_eq!(opened.public_key.as_bytes(), expected.public_key.as_bytes());
+    assert_eq!(opened.dg14.as_bytes(), expected.dg14.as_bytes());
+    assert_eq!(opened.answer.as_bytes(), expected.answer.as_bytes());
+
+    let corrupt = |error: VaultError| assert!(matches!(error, VaultError::Corrupt { .. }), "{error}");
+    corrupt(fixture.vault.open_terminal(&other, &sealed).await.err().unwrap());
+    // A row that names an object of the other kind.
+    corrupt(fixture.vault.open(&id, &sealed).await.err().unwrap());
+    let of_evidence = fixture.vault.seal(&id, &evidence(), now()).await.unwrap();
+    corrupt(fixture.vault.open_terminal(&id, &of_evidence).await.err().unwrap());
+    // As evidence it is found by the sweep, and with its epoch it is gone.
+    let later = Timestamp::parse_rfc3339("2026-11-24T12:00:00Z").unwrap();
+    assert_eq!(fixture.vault.list_older_than(later.plus(Duration::from_secs(1 << 30)), 10).await.unwrap().len(), 2);
+    fixture.vault.epochs().destroy(&sealed.epoch, later).unwrap();
+    let gone = fixture.vault.open_terminal(&id, &sealed).await.err().unwrap();
+    assert!(matches!(gone, VaultError::Missing { .. }), "{gone}");
 }

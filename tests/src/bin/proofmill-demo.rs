@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 #[command(name = "proofmill-demo", about = "Mint passports, run the product, show every verdict", max_term_width = 100)]
 struct Arguments {
     /// Attempts beside the one session that is driven to failure; every kind of forgery comes at least once
-    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u32).range(24..=10_000))]
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     attempts: u32,
     /// What the countries, passports and keys are derived from
     #[arg(long, default_value_t = 1)]
@@ -74,7 +74,7 @@ async fn run(arguments: Arguments) -> Result<bool> {
     let data_dir = fresh_folder(&arguments.data_dir)?;
     let minting = Instant::now();
     let world = World::mint(arguments.seed)?;
-    let specimens = world.specimens(arguments.attempts as usize);
+    let specimens = world.specimens((arguments.attempts as usize).max(World::cases()));
     let trust = data_dir.join("trust");
     world.write_trust(&trust)?;
     println!(
@@ -180,7 +180,7 @@ async fn submit(integrator: &Integrator, specimen: &Specimen) -> Result<Row> {
     let session = integrator.api.create_session(&session_request(contract)).await?;
     let session = session["id"].as_str().context("a session has an id")?;
     let opened = integrator.api.open_attempt(session).await?;
-    let submission = specimen.submission(&opened.challenge);
+    let submission = specimen.evidence(&integrator.api, &opened).await?;
     let began = Instant::now();
     integrator.api.put_evidence_with_token(&opened.attempt_id, &opened.write_token, &submission).await?.data()?;
 
@@ -234,7 +234,7 @@ async fn fail_a_session(integrator: &Integrator, forged: &Specimen) -> Result<Ro
     let mut as_expected = true;
     for _ in 0..3 {
         let opened = integrator.api.open_attempt(session).await?;
-        let submission = forged.submission(&opened.challenge);
+        let submission = forged.evidence(&integrator.api, &opened).await?;
         integrator.api.put_evidence_with_token(&opened.attempt_id, &opened.write_token, &submission).await?.data()?;
         let attempt = integrator.api.settled(&opened.attempt_id).await?;
         as_expected &= attempt["failure_code"].as_str() == forged.expected;

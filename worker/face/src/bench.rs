@@ -1,6 +1,7 @@
-//! The embedder's network alone, for benches to measure the rest against. No stable interface.
+//! The networks alone, for benches and checks to measure the rest against. No stable interface.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use tch::{Kind, Tensor};
 
@@ -8,24 +9,72 @@ use crate::device::Device;
 use crate::net::resnet::ResNet;
 use crate::pack::{LoadOptions, Pack};
 
-/// A forward pass without anything around it.
-pub struct BareForward(ResNet);
+/// A forward pass of the embedder without anything around it.
+pub struct BareForward {
+    network: ResNet,
+    device: tch::Device,
+}
 
 impl BareForward {
     /// Builds the embedder of the pack in `folder` on the processor.
     pub fn new(folder: &Path) -> Result<Self, Box<dyn std::error::Error>> {
         let pack = Pack::load(folder, LoadOptions::default())?;
-        Ok(Self(ResNet::build(&pack.embedder, Device::Cpu.torch())?))
+        let device = tch::Device::Cpu;
+        Ok(Self { network: ResNet::build(&pack.embedder, device)?, device })
+    }
+
+    /// Builds it on any device, in half precision if asked, its operations fused if asked.
+    pub fn on(folder: &Path, device: Device, half: bool, fused: bool) -> Result<Self, Box<dyn std::error::Error>> {
+        let pack = Pack::load(folder, LoadOptions::default())?;
+        let device = match device {
+            Device::Cpu => tch::Device::Cpu,
+            Device::Cuda(index) => tch::Device::Cuda(index),
+        };
+        let kind = if half { Kind::Half } else { Kind::Float };
+        Ok(Self { network: ResNet::build_as(&pack.embedder, device, kind, fused)?, device })
     }
 
     /// `count` chips, as the network takes them.
     pub fn input(&self, count: usize) -> Tensor {
-        Tensor::full([count as i64, 150, 150, 3], 128, (Kind::Uint8, tch::Device::Cpu))
+        Tensor::full([count as i64, 150, 150, 3], 128, (Kind::Uint8, self.device))
     }
 
     /// One pass.
     pub fn forward(&self, input: &Tensor) {
         let _no_grad = tch::no_grad_guard();
-        drop(std::hint::black_box(self.0.forward(input)));
+        drop(std::hint::black_box(self.network.forward(input)));
+    }
+
+    /// Passes over `count` normalised chips that are on the device, for at least `time`: how many
+    /// and how long they took.
+    pub fn run(
+        &self,
+        count: usize,
+        half: bool,
+        time: Duration,
+    ) -> Result<(usize, Duration), Box<dyn std::error::Error>> {
+        let _no_grad = tch::no_grad_guard();
+        let kind = if half { Kind::Half } else { Kind::Float };
+        // Channels last in memory, as the kernel writes them.
+        let input = Tensor::f_rand([count as i64, 150, 150, 3], (kind, self.device))?.f_permute([0, 3, 1, 2])?;
+        let wait = || {
+            if let tch::Device::Cuda(index) = self.device {
+                tch::Cuda::synchronize(index as i64);
+            }
+        };
+        for _ in 0..3 {
+            drop(self.network.forward_values(&input)?);
+        }
+        wait();
+        let (mut passes, start) = (0, Instant::now());
+        while start.elapsed() < time {
+            // A few between looks at the clock, so that the device has a queue.
+            for _ in 0..4 {
+                drop(self.network.forward_values(&input)?);
+                passes += 1;
+            }
+            wait();
+        }
+        Ok((passes, start.elapsed()))
     }
 }

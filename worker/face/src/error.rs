@@ -8,6 +8,9 @@ pub enum EngineError {
     /// libtorch refused an operation.
     #[error("libtorch: {0}")]
     Torch(String),
+    /// The CUDA driver refused an operation.
+    #[error("CUDA: {0}")]
+    Cuda(String),
     /// The device ran out of memory even for the smallest batch.
     #[error("out of memory on {0}")]
     OutOfMemory(String),

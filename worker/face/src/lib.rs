@@ -4,8 +4,11 @@
 pub mod batcher;
 #[doc(hidden)]
 pub mod bench;
+mod compare;
+mod cuda;
 pub mod decode;
 mod device;
+mod engine;
 mod error;
 pub mod face;
 mod geometry;
@@ -18,9 +21,10 @@ mod policy;
 
 pub use batcher::{BatchConfig, BatchReport, BatchService, CloseReason, Lane, SubmitError, Ticket};
 pub use decode::decode;
-pub use device::{Device, discover};
+pub use device::{Device, DeviceDescription, Discovery, Fallback, discover, discovery};
+pub use engine::EngineStatus;
 pub use error::{EngineError, ModelError, ModelFault, PackError};
-pub use face::chip::{Chip, chip};
+pub use face::chip::{Chip, ChipPlan, chip};
 pub use face::detect::Detection;
 pub use face::landmarks::Landmarks;
 pub use face::quality::{Quality, measure};

@@ -1,32 +1,34 @@
 //! The whole face path over a batch of attempts.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 use zeroize::Zeroizing;
 
+use crate::compare::{Distances, Finding, Thresholds};
 use crate::decode::decode;
 use crate::device::{Device, discover};
+use crate::engine::{self, Engine, EngineStatus};
 use crate::error::EngineError;
-use crate::face::chip::{Chip, chip};
+use crate::face::chip::{Chip, ChipPlan};
 use crate::face::detect::{self, Detection};
 use crate::face::gate;
 use crate::face::landmarks::{self, Landmarks, search_box};
-use crate::face::letterbox::{Letterboxed, letterbox};
+use crate::face::letterbox::LetterboxPlan;
 use crate::face::quality::measure;
-use crate::face::replay;
+use crate::face::replay::Detail;
 use crate::geometry::PixelRect;
 use crate::image::{DecodeLimits, ImageError, RgbImage};
-use crate::net::{self, graph::Graph, resnet::ResNet};
 use crate::outcome::{FaceFailure, FaceOutcome, FaceReason, FaceVerdict};
 use crate::pack::dlib::resnet::OUTPUT as EMBEDDING;
 use crate::pack::dlib::shape::ShapePredictor;
-use crate::pack::{DETECTOR_INPUT, DETECTOR_VALUES, Pack, PackIdentity};
-use crate::policy::MatchPolicy;
+use crate::pack::{DETECTOR_INPUT, Pack, PackIdentity};
+use crate::policy::{GatePolicy, MatchPolicy};
 
-/// Pictures that go through a network at once. Larger batches bring nothing on a processor and
-/// only cost memory.
-const CHUNK: usize = 32;
+/// Half precision moves a distance by up to 0.0014 (bfloat16 by 0.0045). What comes this near a
+/// threshold is computed again in single precision, so that every device gives the processor's
+/// verdict.
+const MARGIN: f32 = 0.01;
 
 /// A loaded pack on a device, and the policy that decides.
 pub struct Matcher {
@@ -37,16 +39,8 @@ pub struct Matcher {
     predictor: ShapePredictor,
     box_scale: f32,
     anchors: Vec<[f32; 2]>,
-    /// One forward pass at a time: a second one would only compete for the same cores or device.
-    networks: Mutex<Networks>,
-}
-
-struct Networks {
-    detector: Graph,
-    /// Which output of the detector holds boxes and points, which the scores.
-    boxes: usize,
-    scores: usize,
-    embedder: ResNet,
+    engine: Engine,
+    recomputed: AtomicU64,
 }
 
 /// One attempt's pictures, decoded and ready for a batch. Wiped when dropped; it has no `Debug`.
@@ -57,7 +51,7 @@ pub struct Prepared {
 
 struct Picture {
     image: RgbImage,
-    input: Letterboxed,
+    input: Box<LetterboxPlan>,
 }
 
 /// 128 numbers that stand for a face; faces are compared by Euclidean distance. Wiped when
@@ -120,15 +114,7 @@ impl Matcher {
         {
             tch::set_num_threads(threads);
         }
-        let _no_grad = tch::no_grad_guard();
-        let last = |output: usize| detector.shapes[detector.outputs[output]].last().copied();
-        let boxes = usize::from(last(0) != Some(DETECTOR_VALUES));
-        let networks = Networks {
-            boxes,
-            scores: 1 - boxes,
-            detector: Graph::build(&detector, device.torch())?,
-            embedder: ResNet::build(&embedder, device.torch())?,
-        };
+        let engine = Engine::build(&detector, &embedder, device)?;
         let matcher = Self {
             identity,
             threshold,
@@ -137,7 +123,8 @@ impl Matcher {
             predictor,
             box_scale,
             anchors: detect::anchors(),
-            networks: Mutex::new(networks),
+            engine,
+            recomputed: AtomicU64::new(0),
         };
         matcher.self_check()?;
         Ok(matcher)
@@ -163,6 +150,16 @@ impl Matcher {
         self.threshold
     }
 
+    /// What the engine has done since it started; for metrics.
+    pub fn status(&self) -> EngineStatus {
+        EngineStatus { recomputed: self.recomputed.load(Ordering::Relaxed), ..self.engine.status() }
+    }
+
+    /// How many batches may be matched at once.
+    pub(crate) fn lanes(&self) -> usize {
+        self.engine.lanes()
+    }
+
     /// Decodes the portrait and the selfie frames, on the processor; call it from any thread.
     /// Frames are decoded in parallel when called inside a rayon pool with room.
     pub fn prepare(&self, portrait: &[u8], selfies: &[&[u8]]) -> Result<Prepared, FaceFailure> {
@@ -183,8 +180,8 @@ impl Matcher {
     /// Detects, gates, aligns, embeds and compares a batch of attempts: one outcome for each, in
     /// order. An outcome does not depend on its neighbours.
     pub fn match_batch(&self, batch: &[Prepared]) -> Result<Vec<FaceOutcome>, EngineError> {
-        let inputs: Vec<&Letterboxed> =
-            batch.iter().flat_map(|attempt| attempt.pictures().map(|picture| &picture.input)).collect();
+        let inputs: Vec<&LetterboxPlan> =
+            batch.iter().flat_map(|attempt| attempt.pictures().map(|picture| &*picture.input)).collect();
         let mut detections = self.detect_inputs(&inputs)?.into_iter();
         let found: Vec<(&Prepared, Vec<Vec<Detection>>)> = batch
             .iter()
@@ -194,32 +191,36 @@ impl Matcher {
             })
             .collect();
 
-        let gated: Vec<Result<Aligned, FaceVerdict>> =
-            found.into_par_iter().map(|(attempt, detections)| self.align(attempt, &detections)).collect();
-
-        let chips: Vec<&Chip> = gated.iter().flatten().flat_map(Aligned::chips).collect();
-        let mut embeddings = self.embed(&chips)?.into_iter();
-        let compared: Vec<Result<(&Aligned, Vec<Embedding>), FaceVerdict>> = gated
-            .iter()
+        // Find each picture's one face and plan its chip; make all chips; judge them.
+        let planned: Vec<Result<Planned, FaceVerdict>> =
+            found.into_par_iter().map(|(attempt, detections)| self.plan(attempt, detections)).collect();
+        let plans: Vec<&ChipPlan> = planned.iter().flatten().flat_map(Planned::plans).collect();
+        let mut aligned = self.engine.align(&plans)?.into_iter();
+        let with_chips: Vec<Result<(Planned, Vec<engine::Aligned>), FaceVerdict>> = planned
+            .into_iter()
             .map(|attempt| {
-                let attempt = attempt.as_ref().map_err(|verdict| *verdict)?;
-                let count = attempt.chips().count();
-                Ok((attempt, embeddings.by_ref().take(count).collect()))
+                let attempt = attempt?;
+                let chips = aligned.by_ref().take(attempt.plans().count()).collect();
+                Ok((attempt, chips))
             })
             .collect();
-        Ok(compared
+        let mut usable: Vec<Result<Usable, FaceVerdict>> = with_chips
             .into_par_iter()
-            .map(|attempt| match attempt {
-                Ok((attempt, embeddings)) => self.decide(attempt, &embeddings),
-                Err(verdict) => verdict,
-            })
+            .map(|attempt| attempt.and_then(|(attempt, aligned)| self.judge(attempt, aligned)))
+            .collect();
+
+        self.embed_missing(usable.iter_mut().flatten().flat_map(Usable::faces_mut).collect())?;
+        self.recompute_near(usable.iter_mut().flatten().collect())?;
+        Ok(usable
+            .into_par_iter()
+            .map(|attempt| attempt.map_or_else(|verdict| verdict, |attempt| self.decide(&attempt)))
             .map(|verdict| FaceOutcome { verdict })
             .collect())
     }
 
     /// Finds the faces of each picture, best first.
     pub fn detect(&self, images: &[&RgbImage]) -> Result<Vec<Vec<Detection>>, EngineError> {
-        let inputs: Vec<Letterboxed> = images.par_iter().map(|image| letterbox(image)).collect();
+        let inputs: Vec<LetterboxPlan> = images.par_iter().map(|image| LetterboxPlan::new(image)).collect();
         self.detect_inputs(&inputs.iter().collect::<Vec<_>>())
     }
 
@@ -233,89 +234,72 @@ impl Matcher {
         landmarks::predict(&self.predictor, image, area)
     }
 
-    /// Turns aligned faces into embeddings. A device that runs out of memory gets half the batch.
+    /// Turns aligned faces into embeddings, in single precision on any device. A device that runs
+    /// out of memory gets half the batch.
     pub fn embed(&self, chips: &[&Chip]) -> Result<Vec<Embedding>, EngineError> {
-        let mut out = Vec::with_capacity(chips.len());
-        let mut chunk = CHUNK;
-        let mut rest = chips;
-        while !rest.is_empty() {
-            let (now, later) = rest.split_at(chunk.min(rest.len()));
-            match self.embed_chunk(now) {
-                Ok(embeddings) => {
-                    out.extend(embeddings);
-                    rest = later;
-                }
-                Err(EngineError::OutOfMemory(_)) if now.len() > 1 => chunk = now.len() / 2,
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(out)
+        self.engine.embed(chips)
     }
 
-    fn embed_chunk(&self, chips: &[&Chip]) -> Result<Vec<Embedding>, EngineError> {
-        let mut bytes = Zeroizing::new(Vec::with_capacity(chips.len() * Chip::SIDE * Chip::SIDE * 3));
-        for chip in chips {
-            bytes.extend_from_slice(chip.pixels());
+    /// Makes chips and embeddings of plans as a batch does: on a CUDA device both in one pass, the
+    /// embeddings in half precision.
+    pub fn align(&self, plans: &[&ChipPlan]) -> Result<Vec<(Chip, Embedding)>, EngineError> {
+        let mut faces: Vec<Face> = self
+            .engine
+            .align(plans)?
+            .into_iter()
+            .map(|aligned| Face { chip: aligned.chip, embedding: aligned.embedding, rank: 0.0 })
+            .collect();
+        self.embed_missing(faces.iter_mut().collect())?;
+        Ok(faces.into_iter().filter_map(|face| Some((face.chip, face.embedding?))).collect())
+    }
+
+    fn detect_inputs(&self, inputs: &[&LetterboxPlan]) -> Result<Vec<Vec<Detection>>, EngineError> {
+        let seen = self.engine.detect(inputs)?;
+        let pictures = seen.iter().zip(inputs);
+        Ok(pictures
+            .map(|(seen, input)| detect::decode(&seen.regressors, &seen.scores, &self.anchors, input.frame))
+            .collect())
+    }
+
+    /// The portrait's one face, and each frame's.
+    fn plan(&self, attempt: &Prepared, mut detections: Vec<Vec<Detection>>) -> Result<Planned, FaceVerdict> {
+        if detections.is_empty() {
+            return Err(FaceVerdict::PortraitUnusable(FaceReason::NoFace));
         }
-        let _no_grad = tch::no_grad_guard();
-        let mut input = net::pixels(&bytes, chips.len(), Chip::SIDE)?;
-        let values = {
-            let networks = self.networks();
-            let output = networks.embedder.forward(&input)?;
-            Zeroizing::new(net::values(&output)?)
+        let frames = detections.split_off(1);
+        let face = |picture: &Picture, found: &[Detection], policy: &GatePolicy| {
+            let detection = gate::dominant(found, policy)?.clone();
+            let plan = ChipPlan::new(&picture.image, &self.landmarks(&picture.image, &detection));
+            let size = (picture.image.width(), picture.image.height());
+            Ok(PlannedFace { detection, plan, size })
         };
-        let _ = input.f_zero_()?;
-        let embeddings: Vec<Embedding> =
-            values.chunks_exact(EMBEDDING).map(|values| Embedding(Zeroizing::new(values.to_vec()))).collect();
-        if embeddings.len() != chips.len() || values.iter().any(|value| !value.is_finite()) {
-            return Err(EngineError::Torch("the embedder returned no numbers".to_owned()));
-        }
-        Ok(embeddings)
+        let portrait =
+            face(&attempt.portrait, detections.first().map_or(&[][..], Vec::as_slice), &self.policy.portrait)
+                .map_err(FaceVerdict::PortraitUnusable)?;
+        let frames = attempt
+            .frames
+            .par_iter()
+            .zip(frames)
+            .map(|(picture, found)| face(picture, &found, &self.policy.selfie))
+            .collect();
+        Ok(Planned { portrait, frames })
     }
 
-    fn detect_inputs(&self, inputs: &[&Letterboxed]) -> Result<Vec<Vec<Detection>>, EngineError> {
-        let mut out = Vec::with_capacity(inputs.len());
-        for chunk in inputs.chunks(CHUNK) {
-            let mut bytes = Zeroizing::new(Vec::with_capacity(chunk.len() * DETECTOR_INPUT * DETECTOR_INPUT * 3));
-            for input in chunk {
-                bytes.extend_from_slice(&input.pixels);
-            }
-            let _no_grad = tch::no_grad_guard();
-            let mut pixels = net::pixels(&bytes, chunk.len(), DETECTOR_INPUT)?;
-            let (regressors, scores) = {
-                let networks = self.networks();
-                let input = net::graph::normalise(&pixels.f_to_device(self.device.torch())?)?;
-                let outputs = networks.detector.forward(&input)?;
-                (net::values(&outputs[networks.boxes])?, net::values(&outputs[networks.scores])?)
-            };
-            let _ = pixels.f_zero_()?;
-            let per_picture = self.anchors.len();
-            let pictures =
-                regressors.chunks_exact(per_picture * DETECTOR_VALUES).zip(scores.chunks_exact(per_picture)).zip(chunk);
-            out.extend(
-                pictures.map(|((regressors, scores), input)| {
-                    detect::decode(regressors, scores, &self.anchors, input.frame)
-                }),
-            );
-        }
-        if out.len() == inputs.len() {
-            Ok(out)
-        } else {
-            Err(EngineError::Torch("the detector returned too little".to_owned()))
-        }
-    }
-
-    /// The gates before a comparison: the portrait's one face, and the usable frames' faces.
-    fn align(&self, attempt: &Prepared, detections: &[Vec<Detection>]) -> Result<Aligned, FaceVerdict> {
-        let (portrait, frames) = detections.split_first().ok_or(FaceVerdict::PortraitUnusable(FaceReason::NoFace))?;
-        let portrait = self
-            .usable_face(&attempt.portrait.image, portrait, &self.policy.portrait)
-            .map_err(FaceVerdict::PortraitUnusable)?;
-
+    /// The gates before a comparison.
+    fn judge(&self, attempt: Planned, aligned: Vec<engine::Aligned>) -> Result<Usable, FaceVerdict> {
+        let mut aligned = aligned.into_iter();
+        let mut face = |planned: PlannedFace, policy: &GatePolicy| {
+            // One for each plan; the engine answers for the number.
+            let engine::Aligned { chip, embedding } = aligned.next().ok_or(FaceReason::NoFace)?;
+            let quality = measure(planned.size, &planned.detection, &chip);
+            gate::check(&quality, policy)?;
+            Ok(Face { rank: quality.rank(planned.detection.score), chip, embedding })
+        };
+        let portrait = face(attempt.portrait, &self.policy.portrait).map_err(FaceVerdict::PortraitUnusable)?;
         let mut usable = Vec::new();
         let mut failure: Option<FaceReason> = None;
-        for (picture, found) in attempt.frames.iter().zip(frames) {
-            match self.usable_face(&picture.image, found, &self.policy.selfie) {
+        for planned in attempt.frames {
+            match planned.and_then(|planned| face(planned, &self.policy.selfie)) {
                 Ok(face) => usable.push(face),
                 // Somebody else in one frame makes the whole attempt doubtful.
                 Err(FaceReason::SeveralFaces) => {
@@ -335,46 +319,60 @@ impl Matcher {
             return Err(FaceVerdict::LivenessFailed(reason));
         }
         usable.sort_by(|a, b| b.rank.total_cmp(&a.rank));
-        Ok(Aligned { portrait, frames: usable })
+        Ok(Usable { portrait, frames: usable })
     }
 
-    fn usable_face(
-        &self,
-        image: &RgbImage,
-        detections: &[Detection],
-        policy: &crate::policy::GatePolicy,
-    ) -> Result<Face, FaceReason> {
-        let detection = gate::dominant(detections, policy)?;
-        let chip = chip(image, &self.landmarks(image, detection));
-        let quality = measure(image, detection, &chip);
-        gate::check(&quality, policy)?;
-        Ok(Face { rank: quality.rank(detection.score), chip })
-    }
-
-    fn decide(&self, attempt: &Aligned, embeddings: &[Embedding]) -> FaceVerdict {
-        let Some((portrait, frames)) = embeddings.split_first() else {
-            return FaceVerdict::PortraitUnusable(FaceReason::NoFace);
-        };
-        let same = self.policy.frames_threshold.unwrap_or(self.threshold);
-        for (index, frame) in frames.iter().enumerate() {
-            if frames[index + 1..].iter().any(|other| distance(frame, other) > same) {
-                return FaceVerdict::LivenessFailed(FaceReason::FramesDiffer);
-            }
+    /// Embeds the faces that came without an embedding.
+    fn embed_missing(&self, faces: Vec<&mut Face>) -> Result<(), EngineError> {
+        let mut missing: Vec<&mut Face> = faces.into_iter().filter(|face| face.embedding.is_none()).collect();
+        let embeddings = self.engine.embed(&missing.iter().map(|face| &face.chip).collect::<Vec<_>>())?;
+        for (face, embedding) in missing.iter_mut().zip(embeddings) {
+            face.embedding = Some(embedding);
         }
-        let copied = attempt
-            .frames
-            .iter()
-            .any(|frame| replay::correlation(&attempt.portrait.chip, &frame.chip) >= self.policy.replay.correlation);
+        Ok(())
+    }
+
+    /// Embeds anew, in single precision, the faces of attempts that half precision leaves open.
+    fn recompute_near(&self, attempts: Vec<&mut Usable>) -> Result<(), EngineError> {
+        if !self.engine.approximates() {
+            return Ok(());
+        }
+        let near = |attempt: &Usable| {
+            self.distances(attempt).is_none_or(|distances| distances.undecided(self.thresholds(), MARGIN))
+        };
+        let open: Vec<&mut Usable> = attempts.into_iter().filter(|attempt| near(attempt)).collect();
+        self.recomputed.fetch_add(open.len() as u64, Ordering::Relaxed);
+        let mut faces: Vec<&mut Face> = open.into_iter().flat_map(Usable::faces_mut).collect();
+        for face in &mut faces {
+            face.embedding = None;
+        }
+        self.embed_missing(faces)
+    }
+
+    fn distances(&self, attempt: &Usable) -> Option<Distances> {
+        let frames: Vec<Embedding> = attempt.frames.iter().map(|face| face.embedding.clone()).collect::<Option<_>>()?;
+        Distances::of(attempt.portrait.embedding.as_ref()?, &frames, self.policy.compared_frames)
+    }
+
+    fn thresholds(&self) -> Thresholds {
+        Thresholds { frames: self.policy.frames_threshold.unwrap_or(self.threshold), portrait: self.threshold }
+    }
+
+    fn decide(&self, attempt: &Usable) -> FaceVerdict {
+        let finding = match self.distances(attempt) {
+            Some(distances) => distances.finding(self.thresholds()),
+            None => return FaceVerdict::PortraitUnusable(FaceReason::NoFace),
+        };
+        if finding == Finding::FramesDiffer {
+            return FaceVerdict::LivenessFailed(FaceReason::FramesDiffer);
+        }
+        let portrait = Detail::of(&attempt.portrait.chip);
+        let copies = |face: &Face| portrait.correlation(&Detail::of(&face.chip)) >= self.policy.replay.correlation;
+        let copied = attempt.frames.iter().any(copies);
         if copied {
             return FaceVerdict::LivenessFailed(FaceReason::PortraitReplay);
         }
-        // The frames are sorted best first.
-        let distances =
-            frames.iter().take(self.policy.compared_frames).map(|frame| distance(portrait, frame)).collect();
-        match median(distances) {
-            Some(distance) if distance <= self.threshold => FaceVerdict::Match,
-            _ => FaceVerdict::Mismatch,
-        }
+        if finding == Finding::Match { FaceVerdict::Match } else { FaceVerdict::Mismatch }
     }
 
     /// Runs each network once: a graph that does not fit together fails here, at start, and the
@@ -390,44 +388,49 @@ impl Matcher {
         }
         Ok(())
     }
-
-    fn networks(&self) -> MutexGuard<'_, Networks> {
-        // The networks are never changed, so a panic elsewhere leaves them whole.
-        self.networks.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-/// The median; of an even number, the mean of the middle two.
-fn median(mut values: Vec<f32>) -> Option<f32> {
-    values.sort_by(f32::total_cmp);
-    let upper = *values.get(values.len() / 2)?;
-    if values.len() % 2 == 1 {
-        return Some(upper);
+/// An attempt whose portrait shows one face: what to cut out, and why not where a frame does not.
+struct Planned {
+    portrait: PlannedFace,
+    frames: Vec<Result<PlannedFace, FaceReason>>,
+}
+
+struct PlannedFace {
+    detection: Detection,
+    plan: ChipPlan,
+    /// Of the picture it lies in.
+    size: (usize, usize),
+}
+
+impl Planned {
+    fn plans(&self) -> impl Iterator<Item = &ChipPlan> {
+        std::iter::once(&self.portrait).chain(self.frames.iter().flatten()).map(|face| &face.plan)
     }
-    Some((values.get(values.len() / 2 - 1)? + upper) / 2.0)
 }
 
 /// An attempt whose pictures passed their gates: chips, frames best first.
-struct Aligned {
+struct Usable {
     portrait: Face,
     frames: Vec<Face>,
 }
 
 struct Face {
     chip: Chip,
+    embedding: Option<Embedding>,
     rank: f32,
 }
 
-impl Aligned {
-    fn chips(&self) -> impl Iterator<Item = &Chip> {
-        std::iter::once(&self.portrait).chain(&self.frames).map(|face| &face.chip)
+impl Usable {
+    fn faces_mut(&mut self) -> impl Iterator<Item = &mut Face> {
+        std::iter::once(&mut self.portrait).chain(&mut self.frames)
     }
 }
 
 impl Prepared {
     /// Memory that the pictures hold, in bytes.
     pub fn bytes(&self) -> usize {
-        self.pictures().map(|picture| picture.image.data().len() + picture.input.pixels.len()).sum()
+        self.pictures().map(|picture| picture.image.data().len() + picture.input.bytes()).sum()
     }
 
     fn pictures(&self) -> impl Iterator<Item = &Picture> {
@@ -438,7 +441,7 @@ impl Prepared {
 impl Picture {
     fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Self, ImageError> {
         let image = decode(bytes, limits)?;
-        let input = letterbox(&image);
+        let input = Box::new(LetterboxPlan::new(&image));
         Ok(Self { image, input })
     }
 }
@@ -446,14 +449,6 @@ impl Picture {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_median_is_the_middle_or_the_mean_of_the_middle_two() {
-        assert_eq!(median(vec![]), None);
-        assert_eq!(median(vec![0.5]), Some(0.5));
-        assert_eq!(median(vec![0.9, 0.1, 0.4]), Some(0.4));
-        assert_eq!(median(vec![0.2, 0.4]), Some(0.3));
-    }
 
     #[test]
     fn a_matcher_can_be_shared_between_threads() {

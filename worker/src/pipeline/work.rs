@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use futures::FutureExt as _;
 use proofmill_api::tenancy::{DOCUMENT_ID_KEY, HUMAN_ID_KEY};
 use proofmill_contract::claims::{DerivedIdKeys, claims};
-use proofmill_contract::{AttemptId, Evidence, FailureCode, Lane, Outcome};
+use proofmill_contract::{AttemptId, Evidence, FailureCode, Lane, Outcome, Part};
 use proofmill_queue::{Delivery, QueueError};
 use proofmill_store::{Lease, LeasedAttempt, SettleResult, Verdict};
-use proofmill_vault::VaultError;
+use proofmill_vault::{TerminalSecret, VaultError};
 
 use super::Shared;
 use super::heartbeat::while_held;
@@ -106,6 +106,7 @@ async fn judge(shared: &Shared, lease: &LeasedAttempt, alone: bool) -> Result<Ju
         policy: lease.organisation.policy.clone(),
         selected_field_keys: lease.selected_field_keys.clone(),
         challenge: Some(attempt.challenge),
+        terminal: terminal(shared, lease, &evidence).await?,
         at: attempt.submitted_at.unwrap_or_else(|| shared.parts.clock.now()),
     });
     let lane = match (alone, attempt.lane) {
@@ -120,11 +121,25 @@ async fn open(shared: &Shared, lease: &LeasedAttempt) -> Result<Evidence, Stop> 
     if lease.kept_chip_evidence.is_some() {
         return Err(Stop::Unopenable("it relies on kept chip evidence, which this version does not open".into()));
     }
-    shared.parts.vault.open(&lease.attempt.id, &lease.sealed).await.map_err(|error| match error {
+    shared.parts.vault.open(&lease.attempt.id, &lease.sealed).await.map_err(not_opened)
+}
+
+/// The server's terminal, if it began and a transcript asks for it.
+async fn terminal(shared: &Shared, lease: &LeasedAttempt, evidence: &Evidence) -> Result<Option<TerminalSecret>, Stop> {
+    match &lease.attempt.terminal {
+        Some(sealed) if evidence.get(Part::ChipAuthentication).is_some() => {
+            shared.parts.vault.open_terminal(&lease.attempt.id, sealed).await.map(Some).map_err(not_opened)
+        }
+        _ => Ok(None),
+    }
+}
+
+fn not_opened(error: VaultError) -> Stop {
+    match error {
         // The message names the object, never what is in it.
         VaultError::Missing { .. } | VaultError::Corrupt { .. } => Stop::Unopenable(error.to_string()),
         _ => Stop::Fault(Fault::system("vault", &with_cause(&error))),
-    })
+    }
 }
 
 fn verdict(shared: &Shared, lease: &LeasedAttempt, judged: Judgement) -> Result<Verdict, Fault> {
@@ -175,14 +190,14 @@ async fn settled(shared: &Shared, delivery: Delivery, lease: &LeasedAttempt, out
                 metrics.events.with_label_values(&[event.as_str()]).inc();
             }
             tracing::info!(attempt = %id, session = %lease.session.id, %session_status, deliveries, "settled");
-            destroy(shared, discarded.iter().chain([&lease.sealed.object])).await;
+            destroy(shared, discarded.iter().chain(objects(lease))).await;
         }
-        SettleResult::AlreadySettled => destroy(shared, [&lease.sealed.object].into_iter()).await,
+        SettleResult::AlreadySettled => destroy(shared, objects(lease)).await,
         SettleResult::SessionEnded => {
             metrics.settle_conflicts.inc();
             metrics.verdicts.with_label_values(&[lease.attempt.lane.as_str(), "cancelled"]).inc();
             tracing::info!(attempt = %id, session = %lease.session.id, "the session ended meanwhile; nothing is written");
-            destroy(shared, [&lease.sealed.object].into_iter()).await;
+            destroy(shared, objects(lease)).await;
         }
         SettleResult::LostLease => {
             metrics.leases_lost.inc();
@@ -195,6 +210,11 @@ async fn settled(shared: &Shared, delivery: Delivery, lease: &LeasedAttempt, out
         }
     }
     acknowledge(id, delivery).await;
+}
+
+/// What was sealed for an attempt.
+fn objects(lease: &LeasedAttempt) -> impl Iterator<Item = &String> {
+    std::iter::once(&lease.sealed.object).chain(lease.attempt.terminal.iter().map(|sealed| &sealed.object))
 }
 
 fn count(shared: &Shared, lease: &LeasedAttempt, outcome: Outcome) {

@@ -9,6 +9,7 @@ use proofmill_contract::evidence::Part;
 use proofmill_contract::evidence_line::EvidenceLine;
 use proofmill_contract::limits::{MAX_BULK_LINE_BYTES, MAX_SELFIE_BYTES};
 use proofmill_contract::{ApiError, ErrorCode, Evidence};
+use proofmill_emrtd::{Terminal, Transcript};
 use zeroize::Zeroizing;
 
 /// One item as read: where it stood, and its evidence or what is wrong with it.
@@ -164,6 +165,7 @@ fn read_evidence(text: &[u8]) -> (Option<String>, Result<Content, ApiError>) {
             let content = line
                 .evidence
                 .require_complete()
+                .and_then(|()| own_terminal(&line.evidence))
                 .map(|()| Content { evidence: line.evidence, challenge: line.challenge });
             (line.id.or(line.attempt_id), content)
         }
@@ -239,7 +241,22 @@ fn read_item_folder(folder: &Path) -> Result<Content, ApiError> {
         }
     }
     evidence.require_complete()?;
+    own_terminal(&evidence)?;
     Ok(Content { evidence, challenge: challenge(folder)? })
+}
+
+/// Only the server that made a terminal's key can verify what a chip answered to it. A transcript that cannot be read is
+/// left to its gate.
+fn own_terminal(evidence: &Evidence) -> Result<(), ApiError> {
+    let transcript = evidence.get(Part::ChipAuthentication).map(serde_json::from_slice::<Transcript>);
+    match transcript {
+        Some(Ok(transcript)) if transcript.terminal() == Terminal::Server => Err(ApiError::new(
+            ErrorCode::EvidencePartInvalid,
+            "evidence part `chip_authentication`: `terminal` is `server`, and only the server that keeps its key can verify that",
+        )
+        .with_hint("submit it to that server, or bring the transcript of a terminal of your own")),
+        _ => Ok(()),
+    }
 }
 
 fn selfies(folder: &Path) -> Result<Vec<PathBuf>, ApiError> {
@@ -336,6 +353,21 @@ mod tests {
                 (6, Ok(challenge)),
             ]
         );
+    }
+
+    #[test]
+    fn a_transcript_of_a_servers_terminal_is_for_that_server_alone() {
+        let line = |transcript: &str| {
+            let text = GOOD.replace(r#""id":"a""#, &format!(r#""id":"a","chip_authentication":{transcript}"#));
+            lines(text.as_bytes()).next().unwrap().unwrap()
+        };
+        let server = line(r#"{"terminal":"server","TermPubKey":"04","SmRapdu":"9000","SmSsc":"02"}"#);
+        let error = server.content.err().unwrap();
+        assert_eq!((server.id.as_deref(), error.code), (Some("a"), ErrorCode::EvidencePartInvalid));
+        assert!(error.message.contains("`terminal` is `server`"), "{}", error.message);
+        let integrator = r#"{"terminal":"integrator","TermPri":"01","TermPubKey":"04","SmRapdu":"9000","SmSsc":"02"}"#;
+        assert!(line(integrator).content.is_ok());
+        assert!(line(r#"{"terminal":"nobody"}"#).content.is_ok(), "its gate rejects what cannot be read");
     }
 
     #[test]

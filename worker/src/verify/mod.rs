@@ -22,6 +22,7 @@ use self::input::{Item, Size, Source};
 use self::output::{Format, ItemError, Row};
 use crate::engine::{Case, Engine};
 use crate::face::{FaceLane, FaceService, FaceStage};
+pub(crate) use crate::settings::moment;
 use crate::settings::{EngineArgs, PolicyArgs};
 
 /// Evidence bytes that may be in memory at once, in KiB: several of the longest lines.
@@ -91,7 +92,7 @@ impl Summary {
 pub async fn run(args: VerifyArgs) -> anyhow::Result<u8> {
     let source = Source::open(&args.path)?;
     let threads = args.engine.threads();
-    let trust = crate::trust::load(&args.engine.trust_paths(&[&beside(&args.path)])?, 1)?;
+    let trust = crate::trust::load_source(&args.engine.trust_source(&[&beside(&args.path)])?, 1)?;
     let pack = crate::face::pack_folder(args.engine.pack.as_deref());
     let metrics = Arc::new(Metrics::new(&crate::build_info("verify"))?);
     let (device, max_batch) = (args.engine.device, args.engine.max_batch());
@@ -174,6 +175,8 @@ impl Job {
                     policy: self.policy.clone(),
                     selected_field_keys: Vec::new(),
                     challenge: content.challenge,
+                    // Without a server there is no terminal of ours: the reader of items refuses such transcripts.
+                    terminal: None,
                     at: self.at.unwrap_or_else(|| SystemClock.now()),
                 });
                 let judged = self.engine.judge(content.evidence, case, FaceLane::Bulk).await;
@@ -229,10 +232,6 @@ fn describe(summary: Summary, took: Duration) -> String {
         "{} items in {seconds:.1} s: {accepted} accepted, {rejected} rejected, {errors} without a verdict; {rate:.1} items/s",
         summary.items()
     )
-}
-
-fn moment(text: &str) -> Result<Timestamp, String> {
-    Timestamp::parse_rfc3339(text).ok_or_else(|| "expected an RFC 3339 time such as 2026-11-22T09:30:00Z".to_owned())
 }
 
 #[cfg(test)]

@@ -61,7 +61,7 @@ pub fn minting() -> Option<Minting> {
     }
 }
 
-fn evidence(minted: &Minted, challenge: &[u8; 8]) -> Evidence {
+pub fn evidence(minted: &Minted, challenge: &[u8; 8]) -> Evidence {
     let passport = &minted.passport;
     let mut evidence = Evidence::new();
     let parts = [
@@ -70,7 +70,9 @@ fn evidence(minted: &Minted, challenge: &[u8; 8]) -> Evidence {
         (Part::Dg2, Some(passport.dg2.clone())),
         (Part::Dg14, passport.dg14.clone()),
         (Part::Dg15, passport.dg15.clone()),
-        (Part::ActiveAuthentication, passport.answer_active_authentication(challenge)),
+        (Part::CardSecurity, passport.card_security.clone()),
+        (Part::ActiveAuthentication, minted.active_authentication(challenge)),
+        (Part::ChipAuthentication, minted.integrator_transcript().map(|json| json.to_string().into_bytes())),
     ];
     for (part, bytes) in parts {
         if let Some(bytes) = bytes {

@@ -26,6 +26,8 @@ pub const FOR_BUILDING: &[Need] = &[LIBPQ];
 /// Needed to build and test it.
 pub const FOR_TESTS: &[Need] = &[
     LIBPQ,
+    Need { package: "libssl-dev", reason: "OpenSSL, which the tests compare signature checks with" },
+    Need { package: "pkg-config", reason: "finds OpenSSL for them" },
     Need { package: "postgresql", reason: "a private database server for the tests" },
     Need { package: "rabbitmq-server", reason: "a private broker for the tests" },
 ];

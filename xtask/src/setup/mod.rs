@@ -40,20 +40,21 @@ pub fn run(workspace: &Workspace, purpose: Purpose) -> Result<()> {
     if purpose == Purpose::Tests {
         ensure_nextest(workspace)?;
     }
-    fetch_artifacts(workspace)?;
+    fetch_artifacts(workspace, purpose)?;
     copy_pack_description(workspace)?;
     link(&workspace.root.join(".libtorch"), &workspace.cache.join(pins::LIBTORCH.folder))?;
     link(&workspace.root.join(".models"), &workspace.models())
 }
 
-fn fetch_artifacts(workspace: &Workspace) -> Result<()> {
-    if pins::ALL.iter().all(|artifact| artifact.is_complete(&workspace.cache)) {
+fn fetch_artifacts(workspace: &Workspace, purpose: Purpose) -> Result<()> {
+    let artifacts = || pins::ALL.iter().chain(if purpose == Purpose::Tests { pins::FOR_TESTS } else { &[] });
+    if artifacts().all(|artifact| artifact.is_complete(&workspace.cache)) {
         return Ok(());
     }
     fs::create_dir_all(workspace.packages())
         .with_context(|| format!("cannot make {}", workspace.packages().display()))?;
     let _lock = lock(&workspace.cache)?;
-    for artifact in pins::ALL {
+    for artifact in artifacts() {
         process::check_interrupted()?;
         artifact.ensure(workspace)?;
     }

@@ -6,8 +6,11 @@ use super::packages::{Kind, Package};
 /// Name of the default model pack.
 pub const PACK_NAME: &str = "proofmill-open-1";
 
-/// Everything the cache holds.
+/// Everything that the product and its demonstration need of the cache.
 pub const ALL: &[&Artifact] = &[&LIBTORCH, &PACK, &PHOTOS];
+
+/// What the tests need besides.
+pub const FOR_TESTS: &[&Artifact] = &[&NVRTC];
 
 /// libtorch, the part that a CPU needs. There is no CPU-only build of this version on the package
 /// index; the full one carries its CPU library as one of several, and that library wants two
@@ -188,6 +191,28 @@ pub static PHOTOS: Artifact = Artifact {
     texts: &[],
 };
 
+/// NVIDIA's run-time compiler. It needs no GPU: a test makes the checked-in PTX anew with it.
+pub static NVRTC: Artifact = Artifact {
+    name: "NVRTC 13.0.88",
+    folder: "nvrtc-13.0.88",
+    sources: &[Source {
+        package: &CUDA_NVRTC,
+        members: &[
+            Member {
+                path: "nvidia/cu13/lib/libnvrtc.so.13",
+                to: "lib/libnvrtc.so.13",
+                sha256: "a49e67e8e74590f1e98de55c39c6287efd3f59e3c3797464d7bbe0fe01349b11",
+            },
+            Member {
+                path: "nvidia/cu13/lib/libnvrtc-builtins.so.13.0",
+                to: "lib/libnvrtc-builtins.so.13.0",
+                sha256: "91dcd944d01da9c0f08fff5d779db136a47f6d62bdb63bae900d2f481e92c3a2",
+            },
+        ],
+    }],
+    texts: &[],
+};
+
 // Not kept: all that is ever used of it is unpacked, checked, and as large again.
 static TORCH: Package = Package {
     requirement: "torch==2.11.0",
@@ -214,6 +239,16 @@ static CUDA_CUPTI: Package = Package {
     megabytes: 11,
     kind: Kind::Wheel { python: "3.12", platforms: &["manylinux_2_25_x86_64"] },
     keep: true,
+};
+
+// Not kept, for the same reason.
+static CUDA_NVRTC: Package = Package {
+    requirement: "nvidia-cuda-nvrtc==13.0.88",
+    file: "nvidia_cuda_nvrtc-13.0.88-py3-none-manylinux2010_x86_64.manylinux_2_12_x86_64.whl",
+    sha256: "ad9b6d2ead2435f11cbb6868809d2adeeee302e9bb94bcf0539c7a40d80e8575",
+    megabytes: 90,
+    kind: Kind::Wheel { python: "3.12", platforms: &["manylinux2010_x86_64"] },
+    keep: false,
 };
 
 static MEDIAPIPE: Package = Package {

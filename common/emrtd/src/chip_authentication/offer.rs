@@ -13,10 +13,14 @@ use crate::{
     deviation::DeviationSet,
     oid,
     report::Reason,
+    security_options,
 };
 
 /// More keys than any chip has; every one is a key agreement to try.
 const MAX_KEYS: usize = 8;
+/// Octets of all keys in groups of integers, parameters included: two in the largest group, or four of
+/// 4096 bits. A key that nobody has signed yet must not cost more than that to check.
+const MAX_GROUP_KEYS: usize = 4_400;
 
 /// id-PK and id-CA.
 const PUBLIC_KEY: &[u8] = &[0x04, 0x00, 0x7f, 0x00, 0x07, 0x02, 0x02, 0x01];
@@ -28,6 +32,8 @@ pub(crate) struct Offer {
     pub key: Result<PublicValue, Reason>,
     /// Of version 1; empty when the chip offers others only.
     pub ciphers: Vec<Cipher>,
+    /// Of version 2.
+    pub token_ciphers: Vec<Cipher>,
     pub deviations: DeviationSet,
     /// The identifier that tells this key from the chip's others.
     pub identifier: Option<Vec<u8>>,
@@ -50,19 +56,23 @@ struct KeyInfo<'a> {
 /// ChipAuthenticationInfo.
 struct ProtocolInfo<'a> {
     kind: Kind,
-    /// `None` for a cipher, or a version, that is not supported.
+    version: u64,
+    /// `None` for a cipher that is not known.
     cipher: Option<Cipher>,
     identifier: Option<&'a [u8]>,
 }
 
 impl Offer {
-    /// Reads the chip authentication infos among the SecurityInfos of DG14.
+    /// Reads the chip authentication infos of DG14.
     pub fn read(dg14: &[u8]) -> Result<Vec<Offer>, Asn1Error> {
-        let mut file = Reader::new(dg14);
-        let content = file.expect(Tag::DG14)?;
-        file.finish()?;
+        Offer::among(&security_options::security_infos(dg14)?)
+    }
+
+    /// Reads the chip authentication infos among SecurityInfos.
+    pub fn among(infos: &Tlv<'_>) -> Result<Vec<Offer>, Asn1Error> {
         let (mut keys, mut protocols) = (Vec::new(), Vec::new());
-        let mut infos = content.reader().expect(Tag::SET)?.reader();
+        let mut in_groups = 0;
+        let mut infos = infos.reader();
         while !infos.is_empty() {
             let mut info = infos.expect(Tag::SEQUENCE)?.reader();
             let protocol = info.expect(Tag::OID)?.value;
@@ -70,14 +80,22 @@ impl Offer {
                 let Some(kind) = Kind::of(arcs) else { continue };
                 let key = info.expect(Tag::SEQUENCE)?;
                 keys.push(KeyInfo { kind, key, identifier: key_identifier(&mut info)? });
-                if keys.len() > MAX_KEYS {
+                if kind == Kind::DiffieHellman {
+                    in_groups += key.raw.len();
+                }
+                if keys.len() > MAX_KEYS || in_groups > MAX_GROUP_KEYS {
                     return Err(Asn1Error::Value);
                 }
             } else if let Some(arcs) = protocol.strip_prefix(PROTOCOL) {
-                let Some(kind) = Kind::of(arcs) else { continue };
+                // Without a cipher it names domain parameters, which every key here brings itself.
+                let (Some(kind), 2..) = (Kind::of(arcs), arcs.len()) else { continue };
                 let version = info.expect(Tag::INTEGER)?.small()?;
-                let cipher = if version == 1 { cipher(arcs) } else { None };
-                protocols.push(ProtocolInfo { kind, cipher, identifier: key_identifier(&mut info)? });
+                protocols.push(ProtocolInfo {
+                    kind,
+                    version,
+                    cipher: cipher(arcs),
+                    identifier: key_identifier(&mut info)?,
+                });
             }
         }
         Ok(keys
@@ -90,13 +108,19 @@ impl Offer {
                 };
                 Offer {
                     key,
-                    ciphers: info.ciphers(&protocols, single),
+                    ciphers: info.ciphers(&protocols, 1, single),
+                    token_ciphers: info.ciphers(&protocols, 2, single),
                     deviations,
                     identifier: info.identifier.map(<[u8]>::to_vec),
                     kind: info.kind,
                 }
             })
             .collect())
+    }
+
+    /// Whether this is a key that can be used, and the very same one as the other's.
+    pub fn has_key_of(&self, other: &Offer) -> bool {
+        matches!((&self.key, &other.key), (Ok(key), Ok(others)) if key == others)
     }
 
     /// The object identifier of the protocol with a cipher, as MSE:Set AT names it.
@@ -142,13 +166,13 @@ fn key_identifier<'a>(info: &mut Reader<'a>) -> Result<Option<&'a [u8]>, Asn1Err
 }
 
 impl KeyInfo<'_> {
-    /// The ciphers of the protocols that this key is for.
-    fn ciphers(&self, protocols: &[ProtocolInfo<'_>], single: bool) -> Vec<Cipher> {
+    /// The ciphers of the protocols of a version that this key is for.
+    fn ciphers(&self, protocols: &[ProtocolInfo<'_>], version: u64, single: bool) -> Vec<Cipher> {
         let mut same_kind = protocols.iter().filter(|protocol| protocol.kind == self.kind).peekable();
         if same_kind.peek().is_none() {
-            // A key without a protocol: triple DES is the one every chip has, and France's leave
-            // it unsaid.
-            return vec![Cipher::TripleDes];
+            // A key without a protocol: triple DES of version 1 is the one every chip has, and
+            // France's leave it unsaid.
+            return if version == 1 { vec![Cipher::TripleDes] } else { Vec::new() };
         }
         let mut ciphers: Vec<Cipher> = same_kind
             // The identifier is there to tell keys apart: with one key it says nothing.
@@ -157,6 +181,7 @@ impl KeyInfo<'_> {
                 (None, None) => true,
                 _ => single,
             })
+            .filter(|protocol| protocol.version == version)
             .filter_map(|protocol| protocol.cipher)
             .collect();
         ciphers.sort_unstable();
@@ -212,12 +237,30 @@ fn elliptic_curve(key: &Tlv<'_>) -> Result<(PublicValue, DeviationSet), Reason> 
     Ok((value, parsed.deviations))
 }
 
-/// BSI TR-03110-3 section A.2.1.1.
+/// Curve or group of an AlgorithmIdentifier.
+pub(crate) fn describe_domain(algorithm: &Tlv<'_>) -> String {
+    let mut fields = algorithm.reader();
+    let domain = match (fields.expect(Tag::OID), fields.next()) {
+        (Ok(identifier), Ok(parameters)) if identifier.value == oid::STANDARDIZED_DOMAIN_PARAMETERS.as_bytes() => {
+            standardised(&parameters)
+        }
+        (Ok(_), Ok(parameters)) if parameters.tag == Tag::OID => Curve::by_oid(parameters.value).map(Domain::Curve),
+        _ => None,
+    };
+    // Explicit parameters are described with the keys that have them.
+    domain.map_or("explicit", Domain::name).to_owned()
+}
+
 fn standardised(identifier: &Tlv<'_>) -> Option<Domain> {
     if identifier.tag != Tag::INTEGER {
         return None;
     }
-    Some(match identifier.small().ok()? {
+    standardised_domain(identifier.small().ok()?)
+}
+
+/// BSI TR-03110-3 section A.2.1.1.
+pub(crate) fn standardised_domain(identifier: u64) -> Option<Domain> {
+    Some(match identifier {
         0 => Domain::Group(Group::Modp1024Subgroup160),
         1 => Domain::Group(Group::Modp2048Subgroup224),
         2 => Domain::Group(Group::Modp2048Subgroup256),

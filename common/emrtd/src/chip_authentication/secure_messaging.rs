@@ -31,31 +31,50 @@ pub(crate) enum Cipher {
 impl Cipher {
     /// KS MAC.
     pub fn authentication_key(self, shared_secret: &[u8]) -> Zeroizing<Vec<u8>> {
-        self.derive(shared_secret, 2)
+        self.derive(shared_secret, &[], 2)
     }
 
-    /// The key derivation function: H(K | counter), cut to the key's length. Counter 1 is for
-    /// encryption, 2 for authentication. The parity bits of DES keys stay as they are: they have
-    /// no influence.
-    fn derive(self, shared_secret: &[u8], counter: u32) -> Zeroizing<Vec<u8>> {
+    /// K MAC of chip authentication version 2, for which the chip adds a nonce.
+    pub fn token_key(self, shared_secret: &[u8], nonce: &[u8]) -> Zeroizing<Vec<u8>> {
+        self.derive(shared_secret, nonce, 2)
+    }
+
+    /// Whether a token is the code over a message of any length.
+    pub fn token_holds(self, key: &[u8], message: &[u8], token: &[u8]) -> bool {
+        let code = match self {
+            // Padding method 2 of ISO/IEC 9797-1; CMAC pads by itself.
+            Cipher::TripleDes => {
+                let mut padded = [message, &[0x80]].concat();
+                padded.resize(padded.len().next_multiple_of(self.block()), 0);
+                self.authenticate(key, &padded)
+            }
+            Cipher::Aes128 | Cipher::Aes192 | Cipher::Aes256 => self.authenticate(key, message),
+        };
+        code.is_some_and(|code| aws_lc_rs::constant_time::verify_slices_are_equal(&code, token).is_ok())
+    }
+
+    /// The key derivation function: H(K | nonce | counter), cut to the key's length. Counter 1 is
+    /// for encryption, 2 for authentication. The parity bits of DES keys stay as they are: they
+    /// have no influence.
+    fn derive(self, shared_secret: &[u8], nonce: &[u8], counter: u32) -> Zeroizing<Vec<u8>> {
         let (digest, length) = match self {
             Cipher::TripleDes | Cipher::Aes128 => (Digest::Sha1, 16),
             Cipher::Aes192 => (Digest::Sha256, 24),
             Cipher::Aes256 => (Digest::Sha256, 32),
         };
-        let hash = digest.compute(&[shared_secret, &counter.to_be_bytes()]);
+        let hash = digest.compute(&[shared_secret, nonce, &counter.to_be_bytes()]);
         Zeroizing::new(hash.as_ref().get(..length).unwrap_or_default().to_vec())
     }
 
     /// Octets of a block, and of the send sequence counter.
-    fn block(self) -> usize {
+    pub fn block(self) -> usize {
         match self {
             Cipher::TripleDes => 8,
             Cipher::Aes128 | Cipher::Aes192 | Cipher::Aes256 => 16,
         }
     }
 
-    /// The first eight octets of the code over a message of whole blocks.
+    /// The first eight octets of the code over a message, which for triple DES has whole blocks.
     fn authenticate(self, key: &[u8], message: &[u8]) -> Option<[u8; 8]> {
         match self {
             Cipher::TripleDes => retail_mac(key, message),
@@ -179,7 +198,7 @@ mod tests {
         let without_parity = |key: &[u8]| key.iter().map(|octet| octet & 0xfe).collect::<Vec<_>>();
         let seed = bytes("239AB9CB282DAF66231DC5A4DF6BFBAE");
         for (counter, key) in [(1, "AB94FDECF2674FDFB9B391F85D7F76F2"), (2, "7962D9ECE03D1ACD4C76089DCE131543")] {
-            assert_eq!(without_parity(&Cipher::TripleDes.derive(&seed, counter)), without_parity(&bytes(key)));
+            assert_eq!(without_parity(&Cipher::TripleDes.derive(&seed, &[], counter)), without_parity(&bytes(key)));
         }
         let key = bytes("F1CB1F1FB5ADF208806B89DC579DC1F8");
         for (counter, response) in [
@@ -194,7 +213,7 @@ mod tests {
             let counter = Counter::of_response(&counter).unwrap();
             let parsed = ProtectedResponse::parse(&response).unwrap();
             assert!(parsed.holds(Cipher::TripleDes, &key, &counter));
-            assert!(!parsed.holds(Cipher::TripleDes, &Cipher::TripleDes.derive(&seed, 2), &counter));
+            assert!(!parsed.holds(Cipher::TripleDes, &Cipher::TripleDes.derive(&seed, &[], 2), &counter));
             assert!(!parsed.holds(Cipher::Aes128, &key, &counter), "the counter has another length");
         }
     }
@@ -212,7 +231,7 @@ mod tests {
             [(Cipher::Aes128, oracle::AES_128), (Cipher::Aes192, oracle::AES_192), (Cipher::Aes256, oracle::AES_256)]
         {
             let key = cipher.authentication_key(b"shared");
-            assert_ne!(key, cipher.derive(b"shared", 1));
+            assert_ne!(key, cipher.derive(b"shared", &[], 1));
             let oracle_key = oracle::Key::new(algorithm, &key).unwrap();
             for blocks in 0..4 {
                 let message: Vec<u8> = (0..blocks * 16).map(|at| at as u8).collect();

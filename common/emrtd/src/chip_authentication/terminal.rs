@@ -23,6 +23,7 @@ pub struct ServerTerminal {
     public_key: Vec<u8>,
     key_agreement: Vec<Vec<u8>>,
     proof: Vec<u8>,
+    response_counter: Vec<u8>,
 }
 
 impl ServerTerminal {
@@ -48,7 +49,7 @@ impl ServerTerminal {
         let chip: &PublicValue = offer.key.as_ref().map_err(|reason| *reason)?;
         let unsupported = Reason::ChipAuthenticationUnsupported;
         let cipher = *offer.ciphers.last().ok_or(unsupported)?;
-        let size = chip.domain().secret_key_size().ok_or(unsupported)?;
+        let size = chip.domain().secret_key_size();
         for _ in 0..DRAWS {
             let mut private_key = Zeroizing::new(vec![0; size.octets]);
             fill(&mut private_key);
@@ -61,7 +62,8 @@ impl ServerTerminal {
             let proof = protected_read(cipher, &key, 1, [0x0c, 0xb0, 0x8e, 0x00], 8).ok_or(unsupported)?;
             let public_key = agreement.own.encoded().to_vec();
             let key_agreement = key_agreement(offer, cipher, &public_key);
-            return Ok(ServerTerminal { private_key, public_key, key_agreement, proof });
+            let response_counter = first_response(cipher);
+            return Ok(ServerTerminal { private_key, public_key, key_agreement, proof, response_counter });
         }
         Err(Reason::ChipAuthenticationTerminalKeyInvalid)
     }
@@ -86,6 +88,19 @@ impl ServerTerminal {
     pub fn proof_command(&self) -> &[u8] {
         &self.proof
     }
+
+    /// The send sequence counter of that response, as a transcript names it: 2, in a block of the cipher.
+    pub fn response_counter(&self) -> &[u8] {
+        &self.response_counter
+    }
+}
+
+fn first_response(cipher: Cipher) -> Vec<u8> {
+    let mut counter = vec![0; cipher.block()];
+    if let Some(last) = counter.last_mut() {
+        *last = 2;
+    }
+    counter
 }
 
 fn key_agreement(offer: &Offer, cipher: Cipher, public_key: &[u8]) -> Vec<Vec<u8>> {

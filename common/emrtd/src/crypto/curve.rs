@@ -48,18 +48,24 @@ pub enum Curve {
     BrainpoolP512t1,
 }
 
-/// Domain parameters, big-endian hexadecimal of the field's width.
-pub(crate) struct Parameters {
-    pub curve: Curve,
-    pub name: &'static str,
-    pub oid: ObjectIdentifier,
+/// Domain parameters of a curve y² = x³ + ax + b, big-endian hexadecimal of the field's width.
+pub struct Parameters {
+    pub(crate) curve: Curve,
+    pub(crate) name: &'static str,
+    pub(crate) oid: ObjectIdentifier,
     /// Bits of the field prime, and of the order: equal for every curve here.
-    pub bits: usize,
+    pub(crate) bits: usize,
+    /// The prime of the field.
     pub p: &'static str,
+    /// The coefficient a.
     pub a: &'static str,
+    /// The coefficient b.
     pub b: &'static str,
+    /// x of the generator.
     pub gx: &'static str,
+    /// y of the generator.
     pub gy: &'static str,
+    /// The generator's order; the cofactor is 1.
     pub n: &'static str,
 }
 
@@ -79,7 +85,8 @@ impl Curve {
         self.parameters().bits.div_ceil(8)
     }
 
-    pub(crate) fn parameters(self) -> &'static Parameters {
+    /// The curve's domain parameters.
+    pub fn parameters(self) -> &'static Parameters {
         // The table is in the order of the enumeration; a test holds them together.
         &TABLE[self as usize]
     }

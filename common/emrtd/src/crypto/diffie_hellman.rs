@@ -1,5 +1,5 @@
 //! Diffie-Hellman in the known groups of integers: RFC 5114 sections 2.1 to 2.3, and RFC 3526
-//! groups 5 and 14 to 16.
+//! groups 5 and 14 to 18.
 //!
 //! A group that a chip brings itself is refused: its order could be smooth, and then anybody who
 //! has seen one exchange computes the private key. The exponent may be secret: the
@@ -7,7 +7,7 @@
 //! the exponent's encoding alone.
 
 use crypto_bigint::{
-    BoxedUint, JacobiSymbol, Odd, Resize, U4096,
+    BoxedUint, JacobiSymbol, Odd, Resize, U2048, U4096, U8192, Uint,
     modular::{BoxedMontyForm, BoxedMontyParams},
 };
 use zeroize::Zeroizing;
@@ -32,6 +32,10 @@ pub(crate) enum Group {
     Modp3072,
     /// RFC 3526 group 16.
     Modp4096,
+    /// RFC 3526 group 17.
+    Modp6144,
+    /// RFC 3526 group 18.
+    Modp8192,
 }
 
 impl Group {
@@ -46,6 +50,21 @@ impl Group {
                     && q.is_none_or(|q| same(q, &known.order().to_be_bytes()))
             })
             .map(|known| known.group)
+    }
+
+    /// Such as `RFC 5114 section 2.3`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Group::Modp1024Subgroup160 => "RFC 5114 section 2.1",
+            Group::Modp2048Subgroup224 => "RFC 5114 section 2.2",
+            Group::Modp2048Subgroup256 => "RFC 5114 section 2.3",
+            Group::Modp1536 => "RFC 3526 group 5",
+            Group::Modp2048 => "RFC 3526 group 14",
+            Group::Modp3072 => "RFC 3526 group 15",
+            Group::Modp4096 => "RFC 3526 group 16",
+            Group::Modp6144 => "RFC 3526 group 17",
+            Group::Modp8192 => "RFC 3526 group 18",
+        }
     }
 
     /// Octets of an element.
@@ -120,12 +139,21 @@ impl Group {
     }
 }
 
-/// Whether a public number is a square modulo a prime, both of at most 4096 bits.
+/// Whether a public number is a square modulo a prime, both of at most 8192 bits.
 fn is_square(number: &[u8], prime: &[u8]) -> Option<bool> {
+    // The time grows with the square of the width.
+    match prime.len() {
+        0..=256 => is_square_of_size::<{ U2048::LIMBS }>(number, prime),
+        257..=512 => is_square_of_size::<{ U4096::LIMBS }>(number, prime),
+        _ => is_square_of_size::<{ U8192::LIMBS }>(number, prime),
+    }
+}
+
+fn is_square_of_size<const L: usize>(number: &[u8], prime: &[u8]) -> Option<bool> {
     let fixed = |bytes: &[u8]| {
-        let mut out = [0; U4096::BYTES];
-        out.get_mut(U4096::BYTES.checked_sub(bytes.len())?..)?.copy_from_slice(bytes);
-        Some(U4096::from_be_slice(&out))
+        let mut out = vec![0; Uint::<L>::BYTES];
+        out.get_mut(Uint::<L>::BYTES.checked_sub(bytes.len())?..)?.copy_from_slice(bytes);
+        Some(Uint::<L>::from_be_slice(&out))
     };
     let prime = Odd::new(fixed(prime)?).into_option()?;
     Some(fixed(number)?.jacobi_symbol_vartime(&prime) == JacobiSymbol::One)
@@ -149,7 +177,7 @@ impl Parameters {
     }
 }
 
-static TABLE: [Parameters; 7] = [
+static TABLE: [Parameters; 9] = [
     Parameters {
         group: Group::Modp1024Subgroup160,
         p: "\
@@ -261,6 +289,58 @@ static TABLE: [Parameters; 7] = [
         g: "02",
         q: "",
     },
+    Parameters {
+        group: Group::Modp6144,
+        p: "\
+             ffffffffffffffffc90fdaa22168c234c4c6628b80dc1cd129024e088a67cc74020bbea63b139b22514a08798e3404dd\
+             ef9519b3cd3a431b302b0a6df25f14374fe1356d6d51c245e485b576625e7ec6f44c42e9a637ed6b0bff5cb6f406b7ed\
+             ee386bfb5a899fa5ae9f24117c4b1fe649286651ece45b3dc2007cb8a163bf0598da48361c55d39a69163fa8fd24cf5f\
+             83655d23dca3ad961c62f356208552bb9ed529077096966d670c354e4abc9804f1746c08ca18217c32905e462e36ce3b\
+             e39e772c180e86039b2783a2ec07a28fb5c55df06f4c52c9de2bcbf6955817183995497cea956ae515d2261898fa0510\
+             15728e5a8aaac42dad33170d04507a33a85521abdf1cba64ecfb850458dbef0a8aea71575d060c7db3970f85a6e1e4c7\
+             abf5ae8cdb0933d71e8c94e04a25619dcee3d2261ad2ee6bf12ffa06d98a0864d87602733ec86a64521f2b18177b200c\
+             bbe117577a615d6c770988c0bad946e208e24fa074e5ab3143db5bfce0fd108e4b82d120a92108011a723c12a787e6d7\
+             88719a10bdba5b2699c327186af4e23c1a946834b6150bda2583e9ca2ad44ce8dbbbc2db04de8ef92e8efc141fbecaa6\
+             287c59474e6bc05d99b2964fa090c3a2233ba186515be7ed1f612970cee2d7afb81bdd762170481cd0069127d5b05aa9\
+             93b4ea988d8fddc186ffb7dc90a6c08f4df435c93402849236c3fab4d27c7026c1d4dcb2602646dec9751e763dba37bd\
+             f8ff9406ad9e530ee5db382f413001aeb06a53ed9027d831179727b0865a8918da3edbebcf9b14ed44ce6cbaced4bb1b\
+             db7f1447e6cc254b332051512bd7af426fb8f401378cd2bf5983ca01c64b92ecf032ea15d1721d03f482d7ce6e74fef6\
+             d55e702f46980c82b5a84031900b1c9e59e7c97fbec7e8f323a97a7e36cc88be0f1d45b7ff585ac54bd407b22b4154aa\
+             cc8f6d7ebf48e1d814cc5ed20f8037e0a79715eef29be32806a1d58bb7c5da76f550aa3d8a1fbff0eb19ccb1a313d55c\
+             da56c9ec2ef29632387fe8d76e3c0468043e8f663f4860ee12bf2d5b0b7474d6e694f91e6dcc4024ffffffffffffffff\
+             ",
+        g: "02",
+        q: "",
+    },
+    Parameters {
+        group: Group::Modp8192,
+        p: "\
+             ffffffffffffffffc90fdaa22168c234c4c6628b80dc1cd129024e088a67cc74020bbea63b139b22514a08798e3404dd\
+             ef9519b3cd3a431b302b0a6df25f14374fe1356d6d51c245e485b576625e7ec6f44c42e9a637ed6b0bff5cb6f406b7ed\
+             ee386bfb5a899fa5ae9f24117c4b1fe649286651ece45b3dc2007cb8a163bf0598da48361c55d39a69163fa8fd24cf5f\
+             83655d23dca3ad961c62f356208552bb9ed529077096966d670c354e4abc9804f1746c08ca18217c32905e462e36ce3b\
+             e39e772c180e86039b2783a2ec07a28fb5c55df06f4c52c9de2bcbf6955817183995497cea956ae515d2261898fa0510\
+             15728e5a8aaac42dad33170d04507a33a85521abdf1cba64ecfb850458dbef0a8aea71575d060c7db3970f85a6e1e4c7\
+             abf5ae8cdb0933d71e8c94e04a25619dcee3d2261ad2ee6bf12ffa06d98a0864d87602733ec86a64521f2b18177b200c\
+             bbe117577a615d6c770988c0bad946e208e24fa074e5ab3143db5bfce0fd108e4b82d120a92108011a723c12a787e6d7\
+             88719a10bdba5b2699c327186af4e23c1a946834b6150bda2583e9ca2ad44ce8dbbbc2db04de8ef92e8efc141fbecaa6\
+             287c59474e6bc05d99b2964fa090c3a2233ba186515be7ed1f612970cee2d7afb81bdd762170481cd0069127d5b05aa9\
+             93b4ea988d8fddc186ffb7dc90a6c08f4df435c93402849236c3fab4d27c7026c1d4dcb2602646dec9751e763dba37bd\
+             f8ff9406ad9e530ee5db382f413001aeb06a53ed9027d831179727b0865a8918da3edbebcf9b14ed44ce6cbaced4bb1b\
+             db7f1447e6cc254b332051512bd7af426fb8f401378cd2bf5983ca01c64b92ecf032ea15d1721d03f482d7ce6e74fef6\
+             d55e702f46980c82b5a84031900b1c9e59e7c97fbec7e8f323a97a7e36cc88be0f1d45b7ff585ac54bd407b22b4154aa\
+             cc8f6d7ebf48e1d814cc5ed20f8037e0a79715eef29be32806a1d58bb7c5da76f550aa3d8a1fbff0eb19ccb1a313d55c\
+             da56c9ec2ef29632387fe8d76e3c0468043e8f663f4860ee12bf2d5b0b7474d6e694f91e6dbe115974a3926f12fee5e4\
+             38777cb6a932df8cd8bec4d073b931ba3bc832b68d9dd300741fa7bf8afc47ed2576f6936ba424663aab639c5ae4f568\
+             3423b4742bf1c978238f16cbe39d652de3fdb8befc848ad922222e04a4037c0713eb57a81a23f0c73473fc646cea306b\
+             4bcbc8862f8385ddfa9d4b7fa2c087e879683303ed5bdd3a062b3cf5b3a278a66d2a13f83f44f82ddf310ee074ab6a36\
+             4597e899a0255dc164f31cc50846851df9ab48195ded7ea1b1d510bd7ee74d73faf36bc31ecfa268359046f4eb879f92\
+             4009438b481c6cd7889a002ed5ee382bc9190da6fc026e479558e4475677e9aa9e3050e2765694dfc81f56e880b96e71\
+             60c980dd98edd3dfffffffffffffffff\
+             ",
+        g: "02",
+        q: "",
+    },
 ];
 
 #[cfg(test)]
@@ -271,7 +351,7 @@ mod tests {
     /// and that element to the exponent.
     const VECTORS: &str = include_str!("diffie_hellman_vectors.txt");
 
-    const NAMES: [(&str, Group); 7] = [
+    const NAMES: [(&str, Group); 9] = [
         ("RFC_5114_2.1", Group::Modp1024Subgroup160),
         ("RFC_5114_2.2", Group::Modp2048Subgroup224),
         ("RFC_5114_2.3", Group::Modp2048Subgroup256),
@@ -279,6 +359,8 @@ mod tests {
         ("RFC_3526_14", Group::Modp2048),
         ("RFC_3526_15", Group::Modp3072),
         ("RFC_3526_16", Group::Modp4096),
+        ("RFC_3526_17", Group::Modp6144),
+        ("RFC_3526_18", Group::Modp8192),
     ];
 
     #[test]

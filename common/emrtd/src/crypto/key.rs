@@ -140,13 +140,14 @@ pub(crate) fn parse_spki(spki: &Tlv<'_>) -> Result<ParsedKey, KeyError> {
     if identifier != oid::EC_PUBLIC_KEY.as_bytes() {
         return Err(KeyError::AlgorithmUnsupported);
     }
-    let parameters = algorithm.next()?;
+    let parameters = algorithm.next().map_err(|_| KeyError::UnknownCurve)?;
     algorithm.finish()?;
     let (curve, cofactor_absent) = match parameters.tag {
-        Tag::OID => (Curve::by_oid(parameters.value).ok_or(KeyError::UnknownCurve)?, false),
-        Tag::SEQUENCE => explicit_curve(&parameters)?,
-        _ => return Err(KeyError::UnknownCurve),
-    };
+        Tag::OID => Curve::by_oid(parameters.value).map(|curve| (curve, false)),
+        Tag::SEQUENCE => explicit_curve(&parameters),
+        _ => None,
+    }
+    .ok_or(KeyError::UnknownCurve)?;
     let mut deviations = DeviationSet::EMPTY;
     if cofactor_absent {
         deviations.insert(Deviation::EcCofactorAbsent);
@@ -154,43 +155,33 @@ pub(crate) fn parse_spki(spki: &Tlv<'_>) -> Result<ParsedKey, KeyError> {
     Ok(ParsedKey { key: PublicKey::ec(curve, bits)?, deviations })
 }
 
-/// ECParameters (RFC 3279 section 2.3.5). Every number is compared with a known curve: a
-/// certificate that brings its own generator could otherwise be signed for any public key
-/// (CVE-2020-0601).
-fn explicit_curve(parameters: &Tlv<'_>) -> Result<(Curve, bool), KeyError> {
+/// ECParameters (RFC 3279 section 2.3.5), and whether the cofactor is absent. Every number is
+/// compared with a known curve: a certificate that brings its own generator could otherwise be
+/// signed for any public key (CVE-2020-0601). Whatever else they are, they are no known curve.
+fn explicit_curve(parameters: &Tlv<'_>) -> Option<(Curve, bool)> {
     let mut fields = parameters.reader();
-    if !(1..=3).contains(&fields.expect(Tag::INTEGER)?.small()?) {
-        return Err(KeyError::UnknownCurve);
-    }
-    let mut field = fields.expect(Tag::SEQUENCE)?.reader();
-    if field.expect(Tag::OID)?.value != oid::PRIME_FIELD.as_bytes() {
-        return Err(KeyError::UnknownCurve);
-    }
-    let p = field.expect(Tag::INTEGER)?.unsigned()?;
-    field.finish()?;
-    let mut coefficients = fields.expect(Tag::SEQUENCE)?.reader();
-    let a = strip_zeros(coefficients.expect(Tag::OCTET_STRING)?.value);
-    let b = strip_zeros(coefficients.expect(Tag::OCTET_STRING)?.value);
+    (1..=3).contains(&fields.expect(Tag::INTEGER).ok()?.small().ok()?).then_some(())?;
+    let mut field = fields.expect(Tag::SEQUENCE).ok()?.reader();
+    (field.expect(Tag::OID).ok()?.value == oid::PRIME_FIELD.as_bytes()).then_some(())?;
+    let p = field.expect(Tag::INTEGER).ok()?.unsigned().ok()?;
+    field.finish().ok()?;
+    let mut coefficients = fields.expect(Tag::SEQUENCE).ok()?.reader();
+    let a = strip_zeros(coefficients.expect(Tag::OCTET_STRING).ok()?.value);
+    let b = strip_zeros(coefficients.expect(Tag::OCTET_STRING).ok()?.value);
     // The seed is informative: it cannot change the curve.
-    coefficients.optional(Tag::BIT_STRING)?;
-    coefficients.finish()?;
-    let base = fields.expect(Tag::OCTET_STRING)?.value;
-    let n = fields.expect(Tag::INTEGER)?.unsigned()?;
-    let cofactor = fields.optional(Tag::INTEGER)?;
-    fields.finish()?;
-    let cofactor_absent = cofactor.is_none();
-    if let Some(cofactor) = cofactor
-        && cofactor.small()? != 1
-    {
-        return Err(KeyError::UnknownCurve);
+    coefficients.optional(Tag::BIT_STRING).ok()?;
+    coefficients.finish().ok()?;
+    let base = fields.expect(Tag::OCTET_STRING).ok()?.value;
+    let n = fields.expect(Tag::INTEGER).ok()?.unsigned().ok()?;
+    let cofactor = fields.optional(Tag::INTEGER).ok()?;
+    fields.finish().ok()?;
+    if let Some(cofactor) = cofactor {
+        (cofactor.small().ok()? == 1).then_some(())?;
     }
-    curve::TABLE
-        .iter()
-        .find(|known| {
-            same(p, known.p) && same(a, known.a) && same(b, known.b) && same(n, known.n) && is_generator(base, known)
-        })
-        .map(|known| (known.curve, cofactor_absent))
-        .ok_or(KeyError::UnknownCurve)
+    let known = curve::TABLE.iter().find(|known| {
+        same(p, known.p) && same(a, known.a) && same(b, known.b) && same(n, known.n) && is_generator(base, known)
+    })?;
+    Some((known.curve, cofactor.is_none()))
 }
 
 fn same(number: &[u8], known: &str) -> bool {

@@ -8,7 +8,7 @@ use ecdsa::elliptic_curve::{
 };
 use zeroize::Zeroizing;
 
-use super::{curve::Curve, diffie_hellman::Group, key::PublicKey, weierstrass};
+use super::{curve::Curve, diffie_hellman::Group, key::PublicKey, ladder, weierstrass};
 
 /// What is computed in: a curve or a group, and always a known one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,24 +25,26 @@ pub(crate) struct SecretKeySize {
 }
 
 impl Domain {
-    /// `None` where no provider computes in constant time.
-    pub fn secret_key_size(self) -> Option<SecretKeySize> {
+    /// `P-256`, `brainpoolP256r1`, `RFC 5114 section 2.3`, `RFC 3526 group 15`.
+    pub fn name(self) -> &'static str {
         match self {
-            Domain::Curve(curve) if has_constant_time(curve) => {
-                let excess = 8 * curve.size() - curve.parameters().bits;
-                Some(SecretKeySize { octets: curve.size(), first_octet: 0xff >> excess })
-            }
-            Domain::Curve(_) => None,
-            // 64 bits more than the order make the exponent uniform modulo the order; for the
-            // long orders of RFC 3526 its section 8 asks for 480 bits at the most.
-            Domain::Group(group) => Some(SecretKeySize { octets: (group.order_size() + 8).min(64), first_octet: 0xff }),
+            Domain::Curve(curve) => curve.name(),
+            Domain::Group(group) => group.name(),
         }
     }
-}
 
-fn has_constant_time(curve: Curve) -> bool {
-    use Curve::*;
-    matches!(curve, P256 | P384 | P521 | BrainpoolP256r1 | BrainpoolP256t1 | BrainpoolP384r1 | BrainpoolP384t1)
+    /// How to draw a private key.
+    pub fn secret_key_size(self) -> SecretKeySize {
+        match self {
+            Domain::Curve(curve) => {
+                let excess = 8 * curve.size() - curve.parameters().bits;
+                SecretKeySize { octets: curve.size(), first_octet: 0xff >> excess }
+            }
+            // 64 bits more than the order make the exponent uniform modulo the order; for the
+            // long orders of RFC 3526 its section 8 asks for 480 bits at the most.
+            Domain::Group(group) => SecretKeySize { octets: (group.order_size() + 8).min(64), first_octet: 0xff },
+        }
+    }
 }
 
 /// A public value that was checked: on the curve or in the subgroup, and not neutral. Every curve
@@ -82,7 +84,7 @@ pub(crate) enum PrivateKey<'a> {
     /// Somebody else chose it and handed it in: it is no secret of ours, and whoever measures us
     /// learns what its owner knows. Variable time is fine.
     Disclosed(&'a [u8]),
-    /// Ours, and never disclosed: constant time, or not at all.
+    /// Ours, and never disclosed: constant time.
     Secret(&'a [u8]),
 }
 
@@ -98,8 +100,8 @@ pub(crate) struct Agreement {
 pub(crate) enum AgreementError {
     #[error("the private key is zero or not below the order")]
     PrivateKeyOutOfRange,
-    #[error("no provider computes with a secret key on this curve in constant time")]
-    NoConstantTimeProvider,
+    #[error("points have multiples, elements of a group do not")]
+    NoCurve,
 }
 
 pub(crate) fn agree(private: PrivateKey<'_>, other: &PublicValue) -> Result<Agreement, AgreementError> {
@@ -124,6 +126,13 @@ pub(crate) fn agree(private: PrivateKey<'_>, other: &PublicValue) -> Result<Agre
     Ok(Agreement { own: PublicValue { domain: other.domain, encoded: own.to_vec() }, shared })
 }
 
+/// A checked point to a disclosed scalar between 1 and the order.
+pub(crate) fn multiple(scalar: &[u8], point: &PublicValue) -> Result<PublicValue, AgreementError> {
+    let Domain::Curve(curve) = point.domain else { return Err(AgreementError::NoCurve) };
+    let product = multiply(curve, PrivateKey::Disclosed(scalar), Some(&point.encoded))?;
+    Ok(PublicValue { domain: point.domain, encoded: product.to_vec() })
+}
+
 /// A multiple of a point, or of the generator, as `04 x y`.
 fn multiply(curve: Curve, private: PrivateKey<'_>, point: Option<&[u8]>) -> Result<Zeroizing<Vec<u8>>, AgreementError> {
     let (PrivateKey::Disclosed(scalar) | PrivateKey::Secret(scalar)) = private;
@@ -136,10 +145,10 @@ fn multiply(curve: Curve, private: PrivateKey<'_>, point: Option<&[u8]>) -> Resu
         Curve::BrainpoolP256t1 => constant_time::<bp256::BrainpoolP256t1>(&scalar, point),
         Curve::BrainpoolP384r1 => constant_time::<bp384::BrainpoolP384r1>(&scalar, point),
         Curve::BrainpoolP384t1 => constant_time::<bp384::BrainpoolP384t1>(&scalar, point),
-        // Our own arithmetic is variable time: for keys that are no secret only.
+        // What verifies signatures is variable time: for keys that are no secret only.
         _ => match private {
             PrivateKey::Disclosed(_) => weierstrass::multiply(curve, &scalar, point).map(Zeroizing::new),
-            PrivateKey::Secret(_) => return Err(AgreementError::NoConstantTimeProvider),
+            PrivateKey::Secret(_) => ladder::multiply(curve, &scalar, point),
         },
     };
     product.ok_or(AgreementError::PrivateKeyOutOfRange)
@@ -206,17 +215,8 @@ mod tests {
             assert_eq!(agreed.own, PublicValue::new(Domain::Curve(curve), &own).unwrap());
             let padded = [&[0, 0][..], &private].concat();
             assert_eq!(*agree(PrivateKey::Disclosed(&padded), &value).unwrap().shared, shared);
-            assert_eq!(Domain::Curve(curve).secret_key_size().is_some(), has_constant_time(curve));
-            match agree(PrivateKey::Secret(&private), &value) {
-                Ok(agreed) => {
-                    assert_eq!(*agreed.shared, shared);
-                    assert!(has_constant_time(curve), "{curve:?}");
-                }
-                Err(error) => {
-                    assert_eq!(error, AgreementError::NoConstantTimeProvider);
-                    assert!(!has_constant_time(curve), "{curve:?}");
-                }
-            }
+            let agreed = agree(PrivateKey::Secret(&private), &value).unwrap();
+            assert_eq!((&agreed.own.encoded, &*agreed.shared), (&own, &shared), "{curve:?}");
         }
     }
 
@@ -250,13 +250,17 @@ mod tests {
             *last.last_mut().unwrap() -= 1;
             for bad in [&[][..], &[0], &vec![0; curve.size()], &n, &vec![0xff; curve.size()], &[&[1][..], &n].concat()]
             {
-                let refused = agree(PrivateKey::Disclosed(bad), &value).err();
-                assert_eq!(refused, Some(AgreementError::PrivateKeyOutOfRange), "{curve:?}");
+                for private in [PrivateKey::Disclosed(bad), PrivateKey::Secret(bad)] {
+                    let refused = agree(private, &value).err();
+                    assert_eq!(refused, Some(AgreementError::PrivateKeyOutOfRange), "{curve:?}");
+                }
             }
             // (n - 1)Q = -Q has the same x, and 1·Q is Q.
             for edge in [&last[..], &[1]] {
-                let agreed = agree(PrivateKey::Disclosed(edge), &value).unwrap();
-                assert_eq!(agreed.shared[..], other[1..=curve.size()], "{curve:?}");
+                for private in [PrivateKey::Disclosed(edge), PrivateKey::Secret(edge)] {
+                    let agreed = agree(private, &value).unwrap();
+                    assert_eq!(agreed.shared[..], other[1..=curve.size()], "{curve:?}");
+                }
             }
         }
     }

@@ -1,19 +1,25 @@
 //! Which implementation verifies which signature: one table, [`providers`].
 //!
-//! * `AwsLc` is the fast path for everything it has. It parses no explicit curve parameters, so
-//!   it is handed the point or the modulus, never the certificate's key structure.
+//! * `AwsLc` is the fast path for RSA, and for the elliptic curve keys it has that are seldom
+//!   used. It parses no explicit curve parameters, so it is handed the point or the modulus, never
+//!   the certificate's key structure.
 //! * `RustCrypto` is the portable path.
-//! * `Native` is this crate's own code: the curves no crate has, and RSA encodings outside what
-//!   the others accept (mask digest other than the digest, exponents above 33 bits).
+//! * `Native` is this crate's own code: elliptic curve keys that are used again and again, for
+//!   which it keeps tables that no library does; the curves no crate has; and RSA encodings
+//!   outside what the others accept (mask digest other than the digest, exponents above 33 bits).
 //!
 //! Every provider can be called explicitly, and a differential test runs all of them on the same
 //! valid and corrupted inputs.
 
 mod aws_lc;
+mod budget;
 mod native;
 mod rust_crypto;
 
-use std::sync::OnceLock;
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicU32, Ordering},
+};
 
 use super::{
     curve::Curve,
@@ -23,6 +29,8 @@ use super::{
 };
 use crate::asn1::{Reader, Tag, Tlv, strip_zeros};
 
+use budget::Reservation;
+pub use budget::TableBudget;
 pub(crate) use native::rsa_public_operation;
 
 /// An implementation of signature verification.
@@ -110,7 +118,9 @@ pub struct Verified {
     pub integers_not_minimal: bool,
 }
 
-/// The table: providers of a scheme for a key, the one in use first.
+/// The table: providers of a scheme for a key, the one in use first. One exception: an elliptic
+/// curve key that has a table of its own ([`PreparedKey::expand`]) is verified natively, which is
+/// then the fastest on every curve.
 pub fn providers(key: &PublicKey, scheme: Scheme) -> &'static [Provider] {
     use Provider::{AwsLc, Native, RustCrypto};
     match (key, scheme) {
@@ -134,7 +144,7 @@ pub fn providers(key: &PublicKey, scheme: Scheme) -> &'static [Provider] {
             }
         }
         (PublicKey::Ec { curve, .. }, Scheme::Ecdsa { .. } | Scheme::EcdsaPlain { .. }) => match curve {
-            Curve::P256 | Curve::P384 | Curve::P521 => &[AwsLc, RustCrypto, Native],
+            Curve::P256 | Curve::P384 | Curve::P521 => &[AwsLc, Native, RustCrypto],
             Curve::BrainpoolP256r1 | Curve::BrainpoolP256t1 | Curve::BrainpoolP384r1 | Curve::BrainpoolP384t1 => {
                 &[Native, RustCrypto]
             }
@@ -144,6 +154,9 @@ pub fn providers(key: &PublicKey, scheme: Scheme) -> &'static [Provider] {
     }
 }
 
+/// A key is expanded at this use of it: a table costs as much as it saves in some five.
+const USES_BEFORE_TABLE: u32 = 8;
+
 /// A public key with what its providers have made of it, so that a key that signs thousands of
 /// documents is parsed and expanded once.
 pub struct PreparedKey {
@@ -152,12 +165,24 @@ pub struct PreparedKey {
     // a store holds many keys that are never used at all. A race computes the same value twice.
     aws_lc: OnceLock<Option<aws_lc::Key>>,
     native: OnceLock<Option<weierstrass::PreparedPoint>>,
+    budget: OnceLock<Arc<TableBudget>>,
+    /// Verifications while there was no table.
+    uses: AtomicU32,
+    /// Its memory, once the native key has a table.
+    table: OnceLock<Reservation>,
 }
 
 impl PreparedKey {
     /// Takes a key; nothing is computed yet.
     pub fn new(key: PublicKey) -> PreparedKey {
-        PreparedKey { key, aws_lc: OnceLock::new(), native: OnceLock::new() }
+        PreparedKey {
+            key,
+            aws_lc: OnceLock::new(),
+            native: OnceLock::new(),
+            budget: OnceLock::new(),
+            uses: AtomicU32::new(0),
+            table: OnceLock::new(),
+        }
     }
 
     /// The key.
@@ -165,11 +190,64 @@ impl PreparedKey {
         &self.key
     }
 
+    /// Lets the key have a table once it has been used a few times, if the budget has room then.
+    /// Keys that are kept for many verifications are given one; the first budget counts.
+    pub fn share_budget(&self, budget: &Arc<TableBudget>) {
+        let _ = self.budget.set(budget.clone());
+    }
+
+    /// Computes the key's table now. `false` where there is none: for RSA, without a budget, or
+    /// with one that is spent.
+    pub fn expand(&self) -> bool {
+        let PublicKey::Ec { curve, point } = &self.key else {
+            return false;
+        };
+        if self.table.get().is_some() {
+            return true;
+        }
+        let size = weierstrass::PreparedPoint::comb_size(*curve);
+        let Some(reservation) = self.budget.get().and_then(|budget| budget.reserve(size)) else {
+            return false;
+        };
+        match self.native.get_or_init(|| weierstrass::PreparedPoint::new(*curve, point)) {
+            Some(native) => {
+                native.expand();
+                // Lost to another thread, the reservation is given back: there is one table.
+                let _ = self.table.set(reservation);
+                true
+            }
+            None => false,
+        }
+    }
+
     /// Verifies a signature of the parts, one after another, by the provider that the table puts first.
     pub fn verify(&self, scheme: Scheme, message: &[&[u8]], signature: &[u8]) -> Result<Verified, SignatureError> {
-        let provider = providers(&self.key, scheme).first().ok_or(SignatureError::Unsupported)?;
+        let provider = self.provider(scheme).ok_or(SignatureError::Unsupported)?;
         let digest = scheme.digest().compute(message);
-        self.verify_digest_with(*provider, scheme, digest.as_ref(), signature)
+        let verified = self.verify_digest_with(provider, scheme, digest.as_ref(), signature);
+        self.count_use();
+        verified
+    }
+
+    /// The provider that [`PreparedKey::verify`] asks at present.
+    pub fn provider(&self, scheme: Scheme) -> Option<Provider> {
+        let listed = providers(&self.key, scheme);
+        if self.table.get().is_some() && listed.contains(&Provider::Native) {
+            return Some(Provider::Native);
+        }
+        listed.first().copied()
+    }
+
+    fn count_use(&self) {
+        // Nothing is written for a key with a table or without hope of one: many threads read it.
+        if self.budget.get().is_none() || self.table.get().is_some() || !matches!(self.key, PublicKey::Ec { .. }) {
+            return;
+        }
+        let uses = self.uses.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        // One thread at a time; and again, less and less often, when the budget was spent.
+        if uses >= USES_BEFORE_TABLE && uses.is_power_of_two() {
+            self.expand();
+        }
     }
 
     /// Verifies a signature of a digest by one provider.
@@ -217,7 +295,7 @@ impl PreparedKey {
                         .native
                         .get_or_init(|| weierstrass::PreparedPoint::new(*curve, point))
                         .as_ref()
-                        .is_some_and(|key| key.verify(*curve, digest, signature.r, signature.s)),
+                        .is_some_and(|key| key.verify(digest, signature.r, signature.s)),
                 };
                 (holds, signature.not_minimal)
             }

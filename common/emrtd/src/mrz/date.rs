@@ -89,10 +89,11 @@ const LONGEST_VALIDITY_YEARS: i32 = 10;
 /// A six-character date of birth; parts may be fillers.
 ///
 /// The century is the latest that puts the birth neither after the verification time nor after
-/// the expiry. Where that makes the holder a child and the document outlasts what a child's
-/// document could from its latest possible issue, the century before is meant: a document of
-/// 2026 that expires in 2035 with birth year 24 belongs to somebody born in 1924.
-pub(super) fn birth(digits: &[u8], expiry: Date, at: UnixTime) -> Option<PartialDate> {
+/// the expiry nor after the document was signed, where that is known. Where that makes the holder a
+/// child and the document outlasts what a child's document could from its latest possible issue,
+/// the century before is meant: a document of 2026 that expires in 2035 with birth year 24 belongs
+/// to somebody born in 1924.
+pub(super) fn birth(digits: &[u8], expiry: Date, at: UnixTime, signed: Option<UnixTime>) -> Option<PartialDate> {
     let [year, month, day] = pairs(digits)?;
     if month.is_some_and(|month| !(1..=12).contains(&month)) || day.is_some_and(|day| !(1..=31).contains(&day)) {
         return None;
@@ -104,7 +105,9 @@ pub(super) fn birth(digits: &[u8], expiry: Date, at: UnixTime) -> Option<Partial
         }
         return Some(PartialDate { year: None, month, day });
     };
-    let latest_issue = Date::at(at).min(expiry);
+    // The signing time is in UTC, and a birth on the far side of the date line may be of the day after.
+    let signed = signed.map_or(expiry, |signed| Date::at(UnixTime(signed.0.saturating_add(86_400))));
+    let latest_issue = Date::at(at).min(expiry).min(signed);
     let candidate = |century: u16| {
         let year = century + u16::from(year);
         // Unknown parts count as the earliest possible day, so that no century is lost for them.
@@ -163,7 +166,12 @@ mod tests {
     }
 
     fn birth_iso(digits: &str, expiry_digits: &str) -> Option<String> {
-        birth(digits.as_bytes(), expiry(expiry_digits.as_bytes(), NOW)?, NOW)?.to_iso()
+        birth(digits.as_bytes(), expiry(expiry_digits.as_bytes(), NOW)?, NOW, None)?.to_iso()
+    }
+
+    fn birth_iso_signed(digits: &str, expiry_digits: &str, signed: i64) -> Option<String> {
+        let expiry = expiry(expiry_digits.as_bytes(), NOW)?;
+        birth(digits.as_bytes(), expiry, NOW, Some(UnixTime(signed)))?.to_iso()
     }
 
     #[test]
@@ -205,13 +213,28 @@ mod tests {
     }
 
     #[test]
+    fn nobody_is_born_after_their_document_was_signed() {
+        /// 2024-06-01T20:00:00Z
+        const SIGNED: i64 = 1_717_272_000;
+        // Five years of validity alone would leave a child of 2025 possible.
+        assert_eq!(birth_iso("250301", "290601").as_deref(), Some("2025-03-01"));
+        assert_eq!(birth_iso_signed("250301", "290601", SIGNED).as_deref(), Some("1925-03-01"));
+        // Three months old when it was signed: a child's five years, and nobody's ten.
+        assert_eq!(birth_iso_signed("240301", "290601", SIGNED).as_deref(), Some("2024-03-01"));
+        assert_eq!(birth_iso_signed("240301", "340601", SIGNED).as_deref(), Some("1924-03-01"));
+        // The day after in UTC is the day itself in Auckland.
+        assert_eq!(birth_iso_signed("240602", "290601", SIGNED).as_deref(), Some("2024-06-02"));
+        assert_eq!(birth_iso_signed("240603", "290601", SIGNED).as_deref(), Some("1924-06-03"));
+    }
+
+    #[test]
     fn unknown_parts_are_kept_unknown() {
         let expiry = expiry(b"300101", NOW).unwrap();
-        let date = birth(b"83<<<<", expiry, NOW).unwrap();
+        let date = birth(b"83<<<<", expiry, NOW, None).unwrap();
         assert!(date == PartialDate { year: Some(1983), month: None, day: None });
-        let date = birth(b"<<<<<<", expiry, NOW).unwrap();
+        let date = birth(b"<<<<<<", expiry, NOW, None).unwrap();
         assert!(date == PartialDate { year: None, month: None, day: None });
-        assert!(birth(b"<<0230", expiry, NOW).is_none());
-        assert!(birth(b"<<0229", expiry, NOW).is_some());
+        assert!(birth(b"<<0230", expiry, NOW, None).is_none());
+        assert!(birth(b"<<0229", expiry, NOW, None).is_some());
     }
 }

@@ -2,191 +2,171 @@
 
 use zeroize::Zeroizing;
 
-use super::{DocumentType, Mrz, Sex, check_digit::check_digit, date};
+use super::{
+    DocumentType, Mrz, Sex, date,
+    layout::{Layout, LongNumber},
+};
 use crate::{
     asn1::{Reader, Tag},
+    deviation::{Deviation, DeviationSet},
     evidence::UnixTime,
-    report::MrzField,
+    report::{MrzField, Reason},
 };
 
 /// Why a machine readable zone is refused; names the field, never its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MrzError {
     Malformed,
+    Field(MrzField),
     CheckDigit(MrzField),
     Date(MrzField),
 }
 
-/// Parses DG1 and verifies every check digit; `at` decides centuries.
-pub(crate) fn parse_dg1(dg1: &[u8], at: UnixTime) -> Result<Mrz, MrzError> {
+impl From<MrzError> for Reason {
+    fn from(error: MrzError) -> Reason {
+        match error {
+            MrzError::Malformed => Reason::MrzMalformed,
+            MrzError::Field(field) => Reason::MrzFieldMalformed(field),
+            MrzError::CheckDigit(field) => Reason::MrzCheckDigit(field),
+            MrzError::Date(field) => Reason::MrzDateImpossible(field),
+        }
+    }
+}
+
+/// Parses DG1 and verifies every check digit. The verification time decides centuries, and so does the time of
+/// signing where the SOD gives one.
+pub(crate) fn parse_dg1(dg1: &[u8], at: UnixTime, signed: Option<UnixTime>) -> Result<(Mrz, DeviationSet), MrzError> {
+    let (zone, mut deviations) = zone(dg1)?;
+    let layout = Layout::of(zone.len()).ok_or(MrzError::Malformed)?;
+    if let Some((field, _)) = layout.check_digits(zone).find(|(_, holds)| !holds) {
+        return Err(MrzError::CheckDigit(field));
+    }
+    let mrz = assemble(layout, zone, at, signed, &mut deviations)?;
+    Ok((mrz, deviations))
+}
+
+/// The characters of the machine readable zone, lines joined.
+pub(super) fn zone(dg1: &[u8]) -> Result<(&[u8], DeviationSet), MrzError> {
+    let malformed = |_| MrzError::Malformed;
     let mut file = Reader::new(dg1);
-    let dg1 = file.expect(Tag::DG1).map_err(|_| MrzError::Malformed)?;
-    file.finish().map_err(|_| MrzError::Malformed)?;
+    let dg1 = file.expect(Tag::DG1).map_err(malformed)?;
+    file.finish().map_err(malformed)?;
     let mut content = dg1.reader();
-    let mrz = content.expect(Tag::MRZ).map_err(|_| MrzError::Malformed)?.value;
-    content.finish().map_err(|_| MrzError::Malformed)?;
-    if !mrz.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'A'..=b'Z' | b'<')) {
+    let zone = content.expect(Tag::MRZ).map_err(malformed)?;
+    content.finish().map_err(malformed)?;
+    if !zone.value.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'A'..=b'Z' | b'<')) {
         return Err(MrzError::Malformed);
     }
-    match mrz.len() {
-        90 => td1(mrz, at),
-        72 => td2(mrz, at),
-        88 => td3(mrz, at),
-        _ => Err(MrzError::Malformed),
+    let mut deviations = DeviationSet::EMPTY;
+    if !(dg1.der && zone.der) {
+        deviations.insert(Deviation::DataGroupNotDer);
     }
+    Ok((zone.value, deviations))
 }
 
-fn td3(mrz: &[u8], at: UnixTime) -> Result<Mrz, MrzError> {
-    let line = Line(mrz);
-    let number = line.at(44..53)?;
-    verify(number, line.one(53)?, MrzField::DocumentNumber)?;
-    verify(line.at(57..63)?, line.one(63)?, MrzField::DateOfBirth)?;
-    verify(line.at(65..71)?, line.one(71)?, MrzField::DateOfExpiry)?;
-    let optional = line.at(72..86)?;
-    // ICAO Doc 9303-4: the check digit of an empty optional field may be 0 or a filler.
-    let optional_check = line.one(86)?;
-    if !(optional_check == b'<' && optional.iter().all(|byte| *byte == b'<')) {
-        verify(optional, optional_check, MrzField::OptionalData)?;
+fn assemble(
+    layout: &'static Layout,
+    zone: &[u8],
+    at: UnixTime,
+    signed: Option<UnixTime>,
+    deviations: &mut DeviationSet,
+) -> Result<Mrz, MrzError> {
+    let field = |columns: &std::ops::Range<usize>| zone.get(columns.clone()).ok_or(MrzError::Malformed);
+    let code = field(&layout.code)?;
+    if document_code_is_unusual(layout.document_type, code).ok_or(MrzError::Field(MrzField::DocumentCode))? {
+        deviations.insert(Deviation::MrzDocumentCodeUnusual);
     }
-    let composite = [line.at(44..54)?, line.at(57..64)?, line.at(65..87)?];
-    verify(&Zeroizing::new(composite.concat()), line.one(87)?, MrzField::Composite)?;
-    assemble(
-        Fields {
-            document_type: DocumentType::Td3,
-            code: line.at(0..2)?,
-            issuer: line.at(2..5)?,
-            names: line.at(5..44)?,
-            number: vec![number],
-            nationality: line.at(54..57)?,
-            birth: line.at(57..63)?,
-            sex: line.one(64)?,
-            expiry: line.at(65..71)?,
-            optional: vec![optional],
-        },
-        at,
-    )
-}
-
-fn td2(mrz: &[u8], at: UnixTime) -> Result<Mrz, MrzError> {
-    let line = Line(mrz);
-    let (number, optional) = long_number(line.at(36..45)?, line.one(45)?, line.at(64..71)?)?;
-    verify(line.at(49..55)?, line.one(55)?, MrzField::DateOfBirth)?;
-    verify(line.at(57..63)?, line.one(63)?, MrzField::DateOfExpiry)?;
-    let composite = [line.at(36..46)?, line.at(49..56)?, line.at(57..71)?];
-    verify(&Zeroizing::new(composite.concat()), line.one(71)?, MrzField::Composite)?;
-    assemble(
-        Fields {
-            document_type: DocumentType::Td2,
-            code: line.at(0..2)?,
-            issuer: line.at(2..5)?,
-            names: line.at(5..36)?,
-            number,
-            nationality: line.at(46..49)?,
-            birth: line.at(49..55)?,
-            sex: line.one(56)?,
-            expiry: line.at(57..63)?,
-            optional: vec![optional],
-        },
-        at,
-    )
-}
-
-fn td1(mrz: &[u8], at: UnixTime) -> Result<Mrz, MrzError> {
-    let line = Line(mrz);
-    let (number, optional) = long_number(line.at(5..14)?, line.one(14)?, line.at(15..30)?)?;
-    verify(line.at(30..36)?, line.one(36)?, MrzField::DateOfBirth)?;
-    verify(line.at(38..44)?, line.one(44)?, MrzField::DateOfExpiry)?;
-    let composite = [line.at(5..30)?, line.at(30..37)?, line.at(38..45)?, line.at(48..59)?];
-    verify(&Zeroizing::new(composite.concat()), line.one(59)?, MrzField::Composite)?;
-    assemble(
-        Fields {
-            document_type: DocumentType::Td1,
-            code: line.at(0..2)?,
-            issuer: line.at(2..5)?,
-            names: line.at(60..90)?,
-            number,
-            nationality: line.at(45..48)?,
-            birth: line.at(30..36)?,
-            sex: line.one(37)?,
-            expiry: line.at(38..44)?,
-            optional: vec![optional, line.at(48..59)?],
-        },
-        at,
-    )
-}
-
-/// A document number of TD1 or TD2: when its check digit is a filler, the number goes on in the
-/// optional data up to the next filler, and its last character there is the check digit
-/// (ICAO Doc 9303-5 and 9303-6, note j).
-fn long_number<'a>(start: &'a [u8], check: u8, optional: &'a [u8]) -> Result<(Vec<&'a [u8]>, &'a [u8]), MrzError> {
-    let wrong = MrzError::CheckDigit(MrzField::DocumentNumber);
-    if check != b'<' {
-        verify(start, check, MrzField::DocumentNumber)?;
-        return Ok((vec![start], optional));
+    let issuer = field(&layout.issuer)?;
+    if !is_state(issuer) {
+        return Err(MrzError::Field(MrzField::IssuingState));
     }
-    let end = optional.iter().position(|byte| *byte == b'<').unwrap_or(optional.len());
-    let (rest, optional) = optional.split_at(end);
-    let (check, rest) = rest.split_last().ok_or(wrong)?;
-    if rest.is_empty() || start.contains(&b'<') {
-        return Err(wrong);
-    }
-    if check_digit(start.iter().chain(rest)) != Some(*check) {
-        return Err(wrong);
-    }
-    Ok((vec![start, rest], optional))
-}
-
-struct Fields<'a> {
-    document_type: DocumentType,
-    code: &'a [u8],
-    issuer: &'a [u8],
-    names: &'a [u8],
-    number: Vec<&'a [u8]>,
-    nationality: &'a [u8],
-    birth: &'a [u8],
-    sex: u8,
-    expiry: &'a [u8],
-    optional: Vec<&'a [u8]>,
-}
-
-fn assemble(fields: Fields<'_>, at: UnixTime) -> Result<Mrz, MrzError> {
-    // A code or issuer that is no letters is no travel document; anything else is the issuer's affair.
-    if !fields.code.first().is_some_and(u8::is_ascii_uppercase)
-        || !fields.issuer.iter().all(|byte| byte.is_ascii_uppercase() || *byte == b'<')
-        || !fields.issuer.first().is_some_and(u8::is_ascii_uppercase)
-    {
-        return Err(MrzError::Malformed);
-    }
-    let document_number = text(&Zeroizing::new(fields.number.concat()));
+    let (number, optional) = number_and_optional(layout, zone)?;
+    let document_number = text(&number);
     if document_number.is_empty() {
-        return Err(MrzError::Malformed);
+        return Err(MrzError::Field(MrzField::DocumentNumber));
     }
-    let expiry = date::expiry(fields.expiry, at).ok_or(MrzError::Date(MrzField::DateOfExpiry))?;
-    let birth = date::birth(fields.birth, expiry, at).ok_or(MrzError::Date(MrzField::DateOfBirth))?;
-    let (primary, secondary) = match fields.names.windows(2).position(|pair| pair == b"<<") {
-        Some(at) => (&fields.names[..at], &fields.names[at..]),
-        None => (fields.names, &[][..]),
+    let names = field(&layout.names)?;
+    if names.iter().all(|byte| *byte == b'<') {
+        return Err(MrzError::Field(MrzField::Names));
+    }
+    let (primary, secondary) = match names.windows(2).position(|pair| pair == b"<<") {
+        Some(at) => names.split_at_checked(at).ok_or(MrzError::Malformed)?,
+        None => (names, &[][..]),
     };
+    let nationality = field(&layout.nationality)?;
+    if nationality.iter().any(u8::is_ascii_digit) {
+        return Err(MrzError::Field(MrzField::Nationality));
+    }
+    let sex = match zone.get(layout.sex) {
+        Some(b'M') => Sex::Male,
+        Some(b'F') => Sex::Female,
+        Some(b'<' | b'X') => Sex::Unspecified,
+        _ => return Err(MrzError::Field(MrzField::Sex)),
+    };
+    let irregular = names.iter().any(u8::is_ascii_digit)
+        || names.starts_with(b"<")
+        || !is_state(nationality)
+        || zone.get(layout.sex) == Some(&b'X');
+    if irregular {
+        deviations.insert(Deviation::MrzFieldIrregular);
+    }
+    let expiry = date::expiry(field(&layout.expiry)?, at).ok_or(MrzError::Date(MrzField::DateOfExpiry))?;
+    let birth = date::birth(field(&layout.birth)?, expiry, at, signed).ok_or(MrzError::Date(MrzField::DateOfBirth))?;
     let optional: Zeroizing<Vec<String>> =
-        Zeroizing::new(fields.optional.iter().map(|part| text(part)).filter(|part| !part.is_empty()).collect());
+        Zeroizing::new(optional.iter().map(|part| text(part)).filter(|part| !part.is_empty()).collect());
     Ok(Mrz {
-        document_type: fields.document_type,
-        document_code: text(fields.code),
-        issuing_state: text(fields.issuer),
+        document_type: layout.document_type,
+        document_code: text(code),
+        issuing_state: text(issuer),
         primary_identifier: text(primary),
         secondary_identifier: text(secondary),
         document_number,
-        nationality: text(fields.nationality),
+        nationality: text(nationality),
         date_of_birth: birth,
-        sex: match fields.sex {
-            b'M' => Sex::Male,
-            b'F' => Sex::Female,
-            b'<' | b'X' => Sex::Unspecified,
-            _ => return Err(MrzError::Malformed),
-        },
+        sex,
         date_of_expiry: expiry,
         optional_data: optional.join(" "),
     })
+}
+
+/// Whether a document code is other than its format asks for; `None` when it is no travel document's.
+///
+/// ICAO Doc 9303-4 asks for P and a letter of the issuer's choice; 9303-5 and 9303-6 for A, C or I and a letter other than V.
+/// Codes that begin with V are visas, which have no chip of their own (9303-7). Other letters occur in travel and
+/// residence documents.
+fn document_code_is_unusual(document_type: DocumentType, code: &[u8]) -> Option<bool> {
+    let [first @ b'A'..=b'Z', second @ (b'A'..=b'Z' | b'<' | b'0'..=b'9')] = code else {
+        return None;
+    };
+    let usual = match document_type {
+        _ if *first == b'V' => return None,
+        DocumentType::Td3 => *first == b'P',
+        DocumentType::Td1 | DocumentType::Td2 => matches!(first, b'A' | b'C' | b'I') && *second != b'V',
+    };
+    Some(!usual || second.is_ascii_digit())
+}
+
+/// One to three letters, then fillers (ICAO Doc 9303-3 section 5).
+fn is_state(code: &[u8]) -> bool {
+    let letters = code.iter().take_while(|byte| byte.is_ascii_uppercase()).count();
+    letters > 0 && code.iter().skip(letters).all(|byte| *byte == b'<')
+}
+
+type NumberAndOptional<'z> = (Zeroizing<Vec<u8>>, Vec<&'z [u8]>);
+
+fn number_and_optional<'z>(layout: &Layout, zone: &'z [u8]) -> Result<NumberAndOptional<'z>, MrzError> {
+    let field = |columns: &std::ops::Range<usize>| zone.get(columns.clone()).ok_or(MrzError::Malformed);
+    let mut optional = layout.optional.iter().map(field).collect::<Result<Vec<_>, _>>()?;
+    let number = field(&layout.number)?;
+    let continues = layout.document_type != DocumentType::Td3 && zone.get(layout.number.end) == Some(&b'<');
+    if !continues {
+        return Ok((Zeroizing::new(number.to_vec()), optional));
+    }
+    let long = LongNumber::read(layout, zone).ok_or(MrzError::CheckDigit(MrzField::DocumentNumber))?;
+    if let Some(first) = optional.first_mut() {
+        *first = long.optional;
+    }
+    Ok((Zeroizing::new([long.start, long.rest].concat()), optional))
 }
 
 /// Fillers at the ends are dropped, runs of fillers inside become one space.
@@ -202,26 +182,9 @@ fn text(field: &[u8]) -> String {
     text
 }
 
-fn verify(field: &[u8], check: u8, name: MrzField) -> Result<(), MrzError> {
-    if check_digit(field) == Some(check) { Ok(()) } else { Err(MrzError::CheckDigit(name)) }
-}
-
-/// Columns by position over all lines together.
-struct Line<'a>(&'a [u8]);
-
-impl<'a> Line<'a> {
-    fn at(&self, range: std::ops::Range<usize>) -> Result<&'a [u8], MrzError> {
-        self.0.get(range).ok_or(MrzError::Malformed)
-    }
-
-    fn one(&self, index: usize) -> Result<u8, MrzError> {
-        self.0.get(index).copied().ok_or(MrzError::Malformed)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::check_digit::check_digit, *};
 
     /// 2012-01-01
     const THEN: UnixTime = UnixTime(1_325_376_000);
@@ -233,7 +196,7 @@ mod tests {
     }
 
     fn parse(mrz: &str) -> Result<Mrz, MrzError> {
-        parse_dg1(&dg1(mrz), THEN)
+        parse_dg1(&dg1(mrz), THEN, None).map(|(mrz, _)| mrz)
     }
 
     // The specimens of ICAO Doc 9303-4, 9303-5 and 9303-6.
@@ -324,7 +287,7 @@ mod tests {
         assert!(matches!(parse(&TD3[..87]), Err(MrzError::Malformed)));
         assert!(matches!(parse(&TD3.to_lowercase()), Err(MrzError::Malformed)));
         for end in 0..dg1(TD3).len() {
-            assert!(parse_dg1(&dg1(TD3)[..end], THEN).is_err());
+            assert!(parse_dg1(&dg1(TD3)[..end], THEN, None).is_err());
         }
     }
 }

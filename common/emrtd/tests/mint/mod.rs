@@ -462,6 +462,35 @@ pub struct Sod {
     pub encoding: Encoding,
     /// Signed in place of the LDS security object.
     pub other_content: Option<Vec<u8>>,
+    /// In place of the digest algorithm of the signer.
+    pub listed_digest: Option<Vec<u8>>,
+    /// In place of the algorithm that was signed with.
+    pub algorithm: Option<Vec<u8>>,
+    pub without_attributes: bool,
+    /// Behind the signature.
+    pub unsigned_attributes: Vec<u8>,
+    /// SignerInfos before the own one.
+    pub other_signers: Vec<Vec<u8>>,
+    pub without_own_signer: bool,
+    /// Octets too many, and where.
+    pub trailing: Option<(Level, Vec<u8>)>,
+}
+
+/// A place where something may stand that does not belong there.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Level {
+    Wrapper,
+    ContentInfo,
+    Explicit,
+    SignedData,
+    EncapsulatedContentInfo,
+    EncapsulatedContent,
+    Lds,
+    LdsContent,
+    SignerInfos,
+    SignerInfo,
+    Attribute,
+    DigestAlgorithm,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -511,6 +540,20 @@ impl Sod {
             certificates: vec![certificate.der()],
             encoding: Encoding::Der,
             other_content: None,
+            listed_digest: None,
+            algorithm: None,
+            without_attributes: false,
+            unsigned_attributes: vec![],
+            other_signers: vec![],
+            without_own_signer: false,
+            trailing: None,
+        }
+    }
+
+    fn trailing(&self, level: Level) -> &[u8] {
+        match &self.trailing {
+            Some((at, octets)) if *at == level => octets,
+            _ => &[],
         }
     }
 
@@ -523,15 +566,23 @@ impl Sod {
         let hashes: Vec<&[u8]> = hashes.iter().map(Vec::as_slice).collect();
         let info = seq(&[&tlv(0x13, b"0108"), &tlv(0x13, b"040000")]);
         let info: &[u8] = if self.lds_version_info { &info } else { &[] };
-        seq(&[&int(self.lds_version), &digest_identifier(self.lds_digest), &seq(&hashes), info])
+        let object = seq(&[
+            &int(self.lds_version),
+            &digest_identifier(self.lds_digest),
+            &seq(&hashes),
+            info,
+            self.trailing(Level::Lds),
+        ]);
+        [&object, self.trailing(Level::LdsContent)].concat()
     }
 
-    pub fn der(&self) -> Vec<u8> {
+    /// The SignerInfo.
+    pub fn signer(&self) -> Vec<u8> {
         let content = self.content();
         let hash = self.message_digest.clone().unwrap_or_else(|| self.digest.compute(&[&content]).as_ref().to_vec());
         let mut attributes = vec![
             seq(&[&oid("1.2.840.113549.1.9.3"), &set(&[&oid(&self.content_type_attribute)])]),
-            seq(&[&oid("1.2.840.113549.1.9.4"), &set(&[&octets(&hash)])]),
+            seq(&[&oid("1.2.840.113549.1.9.4"), &set(&[&octets(&hash)]), self.trailing(Level::Attribute)]),
         ];
         if let Some(time) = &self.signing_time {
             attributes.push(seq(&[&oid("1.2.840.113549.1.9.5"), &set(&[&utc(time)])]));
@@ -546,15 +597,25 @@ impl Sod {
             AttributeOrder::Unsorted => (&reversed, &reversed),
             AttributeOrder::UnsortedAfterSigning => (&sorted, &reversed),
         };
-        let signature = self.key.sign(&tlv(0x31, signed));
-        let signer = seq(&[
+        let signature =
+            if self.without_attributes { self.key.sign(&content) } else { self.key.sign(&tlv(0x31, signed)) };
+        let unsigned = &self.unsigned_attributes;
+        seq(&[
             &int(self.signer_version),
             &self.signer_identifier,
             &digest_identifier(self.digest),
-            &tlv(0xa0, sent),
-            &self.key.algorithm(),
+            &if self.without_attributes { vec![] } else { tlv(0xa0, sent) },
+            &self.algorithm.clone().unwrap_or_else(|| self.key.algorithm()),
             &octets(&signature),
-        ]);
+            &if unsigned.is_empty() { vec![] } else { tlv(0xa1, unsigned) },
+            self.trailing(Level::SignerInfo),
+        ])
+    }
+
+    pub fn der(&self) -> Vec<u8> {
+        let content = self.content();
+        let own = if self.without_own_signer { vec![] } else { self.signer() };
+        let signers = [&self.other_signers.concat(), &own, self.trailing(Level::SignerInfos)].concat();
         let ber = self.encoding == Encoding::Ber;
         let wrap = |tag: u8, parts: &[&[u8]]| {
             if ber { [&[tag, 0x80][..], &parts.concat(), &[0, 0]].concat() } else { tlv(tag, &parts.concat()) }
@@ -567,17 +628,22 @@ impl Sod {
         };
         let certificates: Vec<&[u8]> = self.certificates.iter().map(Vec::as_slice).collect();
         let certificates = if certificates.is_empty() { vec![] } else { wrap(0xa0, &certificates) };
+        let listed = self.listed_digest.clone().unwrap_or_else(|| digest_identifier(self.digest));
+        let encapsulated = wrap(0xa0, &[&content, self.trailing(Level::EncapsulatedContent)]);
         let signed_data = wrap(
             0x30,
             &[
                 &int(self.version),
-                &set(&[&digest_identifier(self.digest)]),
-                &wrap(0x30, &[&oid(&self.content_type), &wrap(0xa0, &[&content])]),
+                &set(&[&listed, self.trailing(Level::DigestAlgorithm)]),
+                &wrap(0x30, &[&oid(&self.content_type), &encapsulated, self.trailing(Level::EncapsulatedContentInfo)]),
                 &certificates,
-                &wrap(0x31, &[&signer]),
+                &wrap(0x31, &[&signers]),
+                self.trailing(Level::SignedData),
             ],
         );
-        let content_info = wrap(0x30, &[&oid("1.2.840.113549.1.7.2"), &wrap(0xa0, &[&signed_data])]);
+        let explicit = wrap(0xa0, &[&signed_data, self.trailing(Level::Explicit)]);
+        let content_info = wrap(0x30, &[&oid("1.2.840.113549.1.7.2"), &explicit, self.trailing(Level::ContentInfo)]);
+        let content_info = [&content_info, self.trailing(Level::Wrapper)].concat();
         if self.wrapped { tlv(0x77, &content_info) } else { content_info }
     }
 }
@@ -630,8 +696,32 @@ pub fn facial(declared_type: u8, image: &[u8], off: i32) -> Vec<u8> {
     tlv(0x75, &two(0x7f, 0x61, &[int(1), template].concat()))
 }
 
-/// The first octets of a JPEG: enough to be told as one.
-pub const JPEG: &[u8] = b"\xff\xd8\xff\xe0\x00\x10JFIF\0 and so on";
+/// DG2 as ISO/IEC 39794-5 has it, in ICAO's profile: one image and its declared size.
+pub fn facial_39794(format: u8, image: &[u8]) -> Vec<u8> {
+    let size = tlv(0xa7, &[0x80, 2, 1, 0x9d, 0x81, 2, 2, 0x13]);
+    let information = tlv(0xa1, &[tlv(0xa0, &[0x80, 1, format]), tlv(0xa1, &[0x80, 1, 0]), size].concat());
+    let image = tlv(0xa0, &[tlv(0x80, image), information].concat());
+    let representation = seq(&[&[0x80, 1, 0], &tlv(0xa1, &tlv(0xa0, &image))]);
+    let version = tlv(0xa0, &[0x80, 1, 3, 0x81, 2, 7, 0xe3]);
+    let block = tlv(0x65, &[version, tlv(0xa1, &representation)].concat());
+    let two = |first: u8, second: u8, body: &[u8]| [&[first][..], &tlv(second, body)].concat();
+    let header = tlv(0xa1, &[0x87, 2, 1, 1, 0x88, 2, 0, 0x2a]);
+    let template = two(0x7f, 0x60, &[header, two(0x7f, 0x2e, &tlv(0xa1, &block))].concat());
+    tlv(0x75, &two(0x7f, 0x61, &[int(1), template].concat()))
+}
+
+/// The headers of a JPEG of 413 by 531 pixels: all that is read of one here.
+pub const JPEG: &[u8] = b"\xff\xd8\xff\xe0\x00\x10JFIF\0\x01\x01\0\0\x01\0\x01\0\0\
+\xff\xc0\x00\x11\x08\x02\x13\x01\x9d\x03\x01\x22\0\x02\x11\x01\x03\x11\x01 and so on";
+
+/// The header of a JPEG 2000 codestream of 413 by 531 pixels.
+pub const CODESTREAM: &[u8] = b"\xff\x4f\xff\x51\0\x2f\0\0\0\0\x01\x9d\0\0\x02\x13\0\0\0\0\0\0\0\0 and so on";
+
+/// A JP2 file around that codestream.
+pub fn jp2() -> Vec<u8> {
+    let header = b"\0\0\0\x0cjP  \r\n\x87\n\0\0\0\x14ftypjp2 \0\0\0\0jp2 \0\0\0\x1ejp2h\0\0\0\x16ihdr\0\0\x02\x13\0\0\x01\x9d\0\x03\x07\x07\0\0";
+    [&header[..], b"\0\0\0\0jp2c", CODESTREAM].concat()
+}
 
 // -- chip authentication
 

@@ -45,6 +45,8 @@ pub struct Attempt {
     pub submitted_at: Option<Timestamp>,
     /// Why it was rejected, in contract 2's words; `in_contract` gives the session's.
     pub failure_code: Option<FailureCode>,
+    /// The sealed key of the server's terminal, if it has begun chip authentication with this attempt's chip.
+    pub terminal: Option<SealedRef>,
     /// Its gates, once settled.
     pub checks: Option<Checks>,
     /// Whether it is set aside after repeated system faults.
@@ -108,6 +110,25 @@ pub enum SubmitResult {
     HandoffExpired,
     /// Selfies only, but no chip evidence is kept.
     ChipEvidenceRequired,
+    /// The session has ended otherwise than by expiry.
+    SessionTerminal(SessionStatus),
+    /// The session expired.
+    SessionExpired,
+    /// No such attempt.
+    NotFound,
+}
+
+/// What binding a terminal's key to an attempt did.
+#[derive(Clone, Debug)]
+pub enum BindTerminal {
+    /// This key is the attempt's.
+    Bound,
+    /// Another was bound before; the attempt keeps that one. Destroy the new sealed object.
+    Existing(SealedRef),
+    /// Evidence was submitted: nothing can be bound any more.
+    AlreadySubmitted,
+    /// The handoff is over.
+    HandoffExpired,
     /// The session has ended otherwise than by expiry.
     SessionTerminal(SessionStatus),
     /// The session expired.

@@ -12,8 +12,8 @@ mod settle;
 mod sweep;
 
 pub use attempt::{
-    Attempt, AttemptWithSession, Lease, LeasedAttempt, NewAttempt, OpenAttempt, OutboxItem, QuarantinedAttempt,
-    Submission, SubmitResult,
+    Attempt, AttemptWithSession, BindTerminal, Lease, LeasedAttempt, NewAttempt, OpenAttempt, OutboxItem,
+    QuarantinedAttempt, Submission, SubmitResult,
 };
 pub use delivery::{Delivery, DeliveryFilter, DeliveryOutcome, DeliveryStatus, DueDelivery, ReplayResult, RetryResult};
 pub use endpoint::{Endpoint, EndpointUpdate, NewEndpoint, NewWebhookKey, SigningSecrets, WebhookKey};

@@ -51,16 +51,25 @@ pub(super) fn close(
     Ok(discarded)
 }
 
-/// Cancels the open attempt, if there is one; gives back its evidence's object.
-fn cancel_open_attempt(conn: &mut Conn, session: &str, now: Timestamp) -> Result<Option<String>, StoreError> {
+/// Cancels the open attempt, if there is one; gives back its sealed objects.
+fn cancel_open_attempt(conn: &mut Conn, session: &str, now: Timestamp) -> Result<Vec<String>, StoreError> {
     let open = attempts::session_id.eq(session).and(attempts::status.eq(AttemptStatus::InProgress.as_str()));
-    let object = attempts::table.filter(open).select(attempts::evidence_object).first(conn).optional()?;
+    let objects: Option<(Option<String>, Option<String>)> = attempts::table
+        .filter(open)
+        .select((attempts::evidence_object, attempts::terminal_object))
+        .first(conn)
+        .optional()?;
     diesel::update(attempts::table.filter(open))
         .set((
             attempts::status.eq(AttemptStatus::Cancelled.as_str()),
             attempts::evidence_object.eq(None::<String>),
             attempts::evidence_epoch.eq(None::<String>),
             attempts::evidence_wrapped_key.eq(None::<Vec<u8>>),
+            (
+                attempts::terminal_object.eq(None::<String>),
+                attempts::terminal_epoch.eq(None::<String>),
+                attempts::terminal_wrapped_key.eq(None::<Vec<u8>>),
+            ),
             attempts::outbox_at.eq(None::<i64>),
             attempts::lease_token.eq(None::<String>),
             attempts::lease_until.eq(None::<i64>),
@@ -68,5 +77,6 @@ fn cancel_open_attempt(conn: &mut Conn, session: &str, now: Timestamp) -> Result
             attempts::updated_at.eq(now.0),
         ))
         .execute(conn)?;
-    Ok(object.flatten())
+    let (evidence, terminal) = objects.unwrap_or_default();
+    Ok(evidence.into_iter().chain(terminal).collect())
 }

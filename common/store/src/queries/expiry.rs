@@ -88,6 +88,10 @@ pub(super) fn cancel_unsubmitted(conn: &mut Conn, ids: &[String], now: Timestamp
     Ok(diesel::update(open)
         .set((
             attempts::status.eq(AttemptStatus::Cancelled.as_str()),
+            // Its sealed object is an orphan from now on, unreadable without this, and the sweep's.
+            attempts::terminal_object.eq(None::<String>),
+            attempts::terminal_epoch.eq(None::<String>),
+            attempts::terminal_wrapped_key.eq(None::<Vec<u8>>),
             attempts::completed_at.eq(now.0),
             attempts::updated_at.eq(now.0),
         ))

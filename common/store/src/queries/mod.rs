@@ -18,6 +18,7 @@ pub(crate) mod sessions;
 pub(crate) mod settle;
 pub(crate) mod submit;
 pub(crate) mod sweeps;
+pub(crate) mod terminal;
 
 mod close;
 mod emit;

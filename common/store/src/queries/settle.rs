@@ -159,6 +159,11 @@ fn write(conn: &mut Conn, step: &Step, verdict: &Verdict, now: Timestamp) -> Res
                 attempts::evidence_epoch.eq(None::<String>),
                 attempts::evidence_wrapped_key.eq(None::<Vec<u8>>),
             ),
+            (
+                attempts::terminal_object.eq(None::<String>),
+                attempts::terminal_epoch.eq(None::<String>),
+                attempts::terminal_wrapped_key.eq(None::<Vec<u8>>),
+            ),
             attempts::outbox_at.eq(None::<i64>),
             attempts::lease_token.eq(None::<String>),
             attempts::lease_until.eq(None::<i64>),

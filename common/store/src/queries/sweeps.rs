@@ -19,9 +19,13 @@ pub(crate) fn referenced_objects(conn: &mut Conn, objects: &[String]) -> Result<
             .filter(attempts::evidence_object.eq_any(objects))
             .select(attempts::evidence_object)
             .load(conn)?;
+        let of_terminals: Vec<Option<String>> = attempts::table
+            .filter(attempts::terminal_object.eq_any(objects))
+            .select(attempts::terminal_object)
+            .load(conn)?;
         let of_sessions: Vec<Option<String>> =
             sessions::table.filter(sessions::kept_object.eq_any(objects)).select(sessions::kept_object).load(conn)?;
-        referenced.extend(of_attempts.into_iter().chain(of_sessions).flatten());
+        referenced.extend(of_attempts.into_iter().chain(of_terminals).chain(of_sessions).flatten());
     }
     Ok(referenced.into_iter().collect())
 }
@@ -32,12 +36,17 @@ pub(crate) fn epochs_in_use(conn: &mut Conn) -> Result<Vec<String>, StoreError> 
         .select(attempts::evidence_epoch)
         .distinct()
         .load(conn)?;
+    let of_terminals: Vec<Option<String>> = attempts::table
+        .filter(attempts::status.eq(AttemptStatus::InProgress.as_str()))
+        .select(attempts::terminal_epoch)
+        .distinct()
+        .load(conn)?;
     let of_sessions: Vec<Option<String>> = sessions::table
         .filter(sessions::status.eq_any([SessionStatus::Created.as_str(), SessionStatus::InProgress.as_str()]))
         .select(sessions::kept_epoch)
         .distinct()
         .load(conn)?;
-    let epochs: BTreeSet<String> = of_attempts.into_iter().chain(of_sessions).flatten().collect();
+    let epochs: BTreeSet<String> = of_attempts.into_iter().chain(of_terminals).chain(of_sessions).flatten().collect();
     Ok(epochs.into_iter().collect())
 }
 

@@ -37,6 +37,9 @@ pub(crate) struct AttemptRow {
     pub created_at: i64,
     pub updated_at: i64,
     pub completed_at: Option<i64>,
+    pub terminal_object: Option<String>,
+    pub terminal_epoch: Option<String>,
+    pub terminal_wrapped_key: Option<Vec<u8>>,
 }
 
 impl AttemptRow {
@@ -68,6 +71,9 @@ impl AttemptRow {
             created_at: now.0,
             updated_at: now.0,
             completed_at: None,
+            terminal_object: None,
+            terminal_epoch: None,
+            terminal_wrapped_key: None,
         }
     }
 
@@ -94,6 +100,20 @@ impl AttemptRow {
         })
     }
 
+    /// The sealed key of the server's terminal, while its own key exists.
+    pub(crate) fn terminal(&self) -> Option<SealedRef> {
+        Some(SealedRef {
+            object: self.terminal_object.clone()?,
+            epoch: self.terminal_epoch.clone()?,
+            wrapped_key: self.terminal_wrapped_key.clone()?,
+        })
+    }
+
+    /// The sealed objects that nothing refers to once the attempt has ended.
+    pub(crate) fn objects(&self) -> impl Iterator<Item = String> {
+        self.evidence_object.iter().chain(&self.terminal_object).cloned()
+    }
+
     /// What the holder lets go.
     pub(crate) fn selected(&self) -> Result<Vec<String>, StoreError> {
         let text = self.selected_field_keys.as_deref();
@@ -105,6 +125,7 @@ impl TryFrom<AttemptRow> for Attempt {
     type Error = StoreError;
     fn try_from(row: AttemptRow) -> Result<Self, StoreError> {
         Ok(Self {
+            terminal: row.terminal(),
             id: parse(&row.id, "attempts.id")?,
             session_id: parse(&row.session_id, "attempts.session_id")?,
             status: row.status()?,

@@ -1,10 +1,13 @@
 //! Attempts, until their evidence is accepted.
 
 use proofmill_contract::{AttemptId, OrganisationId, SessionId, Timestamp};
+use proofmill_vault::SealedRef;
 
 use super::{Store, run};
 use crate::error::StoreError;
-use crate::model::{Attempt, AttemptWithSession, NewAttempt, OpenAttempt, Session, Submission, SubmitResult};
+use crate::model::{
+    Attempt, AttemptWithSession, BindTerminal, NewAttempt, OpenAttempt, Session, Submission, SubmitResult,
+};
 
 /// Every method fails with `Unavailable` when the database does; other errors are named where they occur.
 impl Store {
@@ -55,6 +58,17 @@ impl Store {
     pub async fn write_token_used(&self, id: &AttemptId, now: Timestamp) -> Result<bool, StoreError> {
         let id = id.clone();
         run!(self, write, attempts::write_token_used(&id, now))
+    }
+
+    /// Binds the sealed key of the server's terminal to an attempt: the first one wins, for good.
+    pub async fn bind_terminal(
+        &self,
+        id: &AttemptId,
+        sealed: SealedRef,
+        now: Timestamp,
+    ) -> Result<BindTerminal, StoreError> {
+        let id = id.clone();
+        run!(self, write, terminal::bind(&id, &sealed, now))
     }
 
     /// Accepts evidence. The attempt's row is the outbox: once this returns `Accepted`, nothing is lost.

@@ -14,4 +14,5 @@ mod outbox;
 mod races;
 mod sessions;
 mod settling;
+mod terminal;
 mod withdrawal;

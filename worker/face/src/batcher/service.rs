@@ -17,8 +17,9 @@ use crate::error::EngineError;
 use crate::matcher::{Matcher, Prepared};
 use crate::outcome::FaceOutcome;
 
-/// Runs batches on one executor thread for each matcher (one matcher for each device), all fed
-/// from one intake.
+/// Runs batches on the executor threads of each matcher (one matcher for each device), all fed
+/// from one intake. On the processor that is one thread; a CUDA device has as many as keep it
+/// supplied, and a thread of its own behind them that alone talks to it.
 pub struct BatchService {
     shared: Arc<Shared>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -39,8 +40,11 @@ pub struct BatchReport {
     pub reason: CloseReason,
     /// How long its oldest attempt had waited.
     pub waited: Duration,
-    /// How long it ran.
+    /// How long it ran, on processor and device together.
     pub ran: Duration,
+    /// How long the device has been busy since its last report. On a CUDA device several batches
+    /// are under way at once, so that this is not what `ran` adds up to.
+    pub busy: Duration,
     /// Whether the engine failed on it.
     pub failed: bool,
 }
@@ -106,17 +110,26 @@ impl BatchService {
             observer: Box::new(observer),
             state: Mutex::new(Batcher::new(config)),
         });
-        let (alive, running) = watch::channel(matchers.len());
-        let alive = Arc::new(alive);
-        let threads = matchers
+        // Each lane takes a batch of its own: on a CUDA device one computes while the processor
+        // cuts out the faces of the next and judges those of the last.
+        let lanes: Vec<(Arc<Matcher>, Arc<Mutex<Duration>>)> = matchers
             .into_iter()
-            .filter_map(|matcher| {
+            .flat_map(|matcher| {
+                let (lanes, reported) = (matcher.lanes(), Arc::new(Mutex::new(Duration::ZERO)));
+                std::iter::repeat_n((matcher, reported), lanes)
+            })
+            .collect();
+        let (alive, running) = watch::channel(lanes.len());
+        let alive = Arc::new(alive);
+        let threads = lanes
+            .into_iter()
+            .filter_map(|(matcher, reported)| {
                 let shared = Arc::clone(&shared);
                 let alive = Arc::clone(&alive);
                 let name = format!("face {}", matcher.device());
                 let run = move || {
                     let _last = CountDown(alive);
-                    execute(&shared, &matcher);
+                    execute(&shared, &matcher, &reported);
                 };
                 match std::thread::Builder::new().name(name).spawn(run) {
                     Ok(thread) => Some(thread),
@@ -264,8 +277,9 @@ impl Shared {
     }
 }
 
-/// The life of an executor thread.
-fn execute(shared: &Shared, matcher: &Matcher) {
+/// The life of an executor thread. `reported` is how much of the device's busy time its reports
+/// have told.
+fn execute(shared: &Shared, matcher: &Matcher, reported: &Mutex<Duration>) {
     loop {
         let batch = {
             let mut state = shared.lock();
@@ -297,16 +311,29 @@ fn execute(shared: &Shared, matcher: &Matcher) {
             failed |= answer.is_err();
             let _ = sender.send(answer);
         }
+        let ran = shared.now().saturating_sub(start);
         (shared.observer)(&BatchReport {
             device: matcher.device(),
             size,
             capacity: shared.capacity,
             reason: batch.reason,
             waited,
-            ran: shared.now().saturating_sub(start),
+            ran,
+            busy: match matcher.status().busy_seconds {
+                Some(seconds) => since_last(reported, Duration::from_secs_f64(seconds)),
+                None => ran,
+            },
             failed,
         });
     }
+}
+
+/// How much a growing total has grown since it was last asked for.
+fn since_last(reported: &Mutex<Duration>, total: Duration) -> Duration {
+    let mut reported = reported.lock().unwrap_or_else(PoisonError::into_inner);
+    let grown = total.saturating_sub(*reported);
+    *reported = total.max(*reported);
+    grown
 }
 
 /// Runs a batch. If the engine fails on it, each attempt runs again alone: one attempt that
@@ -414,6 +441,15 @@ mod tests {
     fn an_engine_that_answers_too_little_is_at_fault() {
         let engine = |_: &[u32]| Ok(Vec::new());
         assert_eq!(run(&engine, &[1]), [Err(EngineError::Panicked)]);
+    }
+
+    #[test]
+    fn a_devices_busy_time_is_told_once_however_many_batches_share_it() {
+        let reported = Mutex::new(Duration::ZERO);
+        let told: Vec<u64> = [300, 700, 700, 650, 900]
+            .map(|ms| since_last(&reported, Duration::from_millis(ms)).as_millis() as u64)
+            .into();
+        assert_eq!(told, [300, 400, 0, 0, 200]);
     }
 
     #[test]

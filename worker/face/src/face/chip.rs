@@ -43,16 +43,96 @@ impl Chip {
 /// Cuts the chip out of the picture: rotated, scaled by a Gaussian pyramid and then bilinearly.
 /// What lies outside the picture is black.
 pub fn chip(image: &RgbImage, landmarks: &Landmarks) -> Chip {
-    let square = Square::around(landmarks);
-    let depth = square.pyramid_depth();
-    let region = square.region(depth, image);
-    let mut out = Zeroizing::new(vec![0u8; SIDE * SIDE * 3]);
-    if let Some(region) = region {
+    ChipPlan::new(image, landmarks).render()
+}
+
+/// What a chip is made of: the part of the picture that it needs, at the pyramid level that it
+/// needs, and where the chip lies in it. Small enough to send to a device, which then does what
+/// [`ChipPlan::render`] does: one pixel after another, independently. Wiped when dropped.
+pub struct ChipPlan {
+    source: Level,
+    /// Of pixel (0, 0), in pixels of the source.
+    origin: [f64; 2],
+    /// The steps to the next column and row.
+    across: [f64; 2],
+    down: [f64; 2],
+}
+
+impl ChipPlan {
+    /// Bytes of [`ChipPlan::descriptor`].
+    pub(crate) const DESCRIPTOR: usize = 64;
+
+    /// Plans the chip of the face with these landmarks.
+    pub fn new(image: &RgbImage, landmarks: &Landmarks) -> Self {
+        let square = Square::around(landmarks);
+        let depth = square.pyramid_depth();
+        let Some(region) = square.region(depth, image) else {
+            return Self { source: Level::empty(), origin: [0.0; 2], across: [0.0; 2], down: [0.0; 2] };
+        };
         let source = pyramid(image, &region, depth);
-        let square = square.at_level(&region, depth);
-        sample(&source, &square, &mut out);
+        let [origin, across, _, down] = square.at_level(&region, depth).corners();
+        let step = |to: [f64; 2]| [0, 1].map(|axis| (to[axis] - origin[axis]) / (SIDE as f64 - 1.0));
+        Self { source, origin, across: step(across), down: step(down) }
     }
-    Chip { pixels: out }
+
+    /// The whole picture under any transform: origin, across and down.
+    #[cfg(test)]
+    pub(crate) fn arbitrary(image: &RgbImage, [ox, oy, ax, ay, dx, dy]: [f64; 6]) -> Self {
+        let pixels = Zeroizing::new(image.data().to_vec());
+        let source = Level { width: image.width(), height: image.height(), pixels };
+        Self { source, origin: [ox, oy], across: [ax, ay], down: [dx, dy] }
+    }
+
+    /// The samples that the descriptor's offset refers to.
+    pub(crate) fn samples(&self) -> &[u8] {
+        &self.source.pixels
+    }
+
+    /// The plan as the kernel reads it (`ChipPlan` in `cuda/pixel.h`), its samples lying at
+    /// `offset`.
+    pub(crate) fn descriptor(&self, offset: usize) -> [u8; Self::DESCRIPTOR] {
+        let mut out = [0; Self::DESCRIPTOR];
+        out[..8].copy_from_slice(&(offset as u64).to_le_bytes());
+        // Zero when it does not fit, which no region of a decodable picture comes near: black.
+        let side = |v: usize| i32::try_from(v).unwrap_or(0).to_le_bytes();
+        out[8..12].copy_from_slice(&side(self.source.width));
+        out[12..16].copy_from_slice(&side(self.source.height));
+        let places = [self.origin, self.across, self.down].into_iter().flatten();
+        for (value, out) in places.zip(out[16..].chunks_exact_mut(8)) {
+            out.copy_from_slice(&value.to_le_bytes());
+        }
+        out
+    }
+
+    /// Makes the chip: bilinear, in 64 bits, rounded down; black where a neighbour is outside.
+    pub fn render(&self) -> Chip {
+        let Self { source, origin, across, down } = self;
+        let mut pixels = Zeroizing::new(vec![0u8; SIDE * SIDE * 3]);
+        let stride = source.width * 3;
+        let (max_x, max_y) = (source.width as f64 - 1.0, source.height as f64 - 1.0);
+        for (row, out) in pixels.chunks_exact_mut(SIDE * 3).enumerate() {
+            for (column, out) in out.chunks_exact_mut(3).enumerate() {
+                let (c, r) = (column as f64, row as f64);
+                let x = across[0] * c + down[0] * r + origin[0];
+                let y = across[1] * c + down[1] * r + origin[1];
+                let (left, top) = (x.floor(), y.floor());
+                if !(left >= 0.0 && top >= 0.0 && left + 1.0 <= max_x && top + 1.0 <= max_y) {
+                    continue;
+                }
+                let (fx, fy) = (x - left, y - top);
+                let at = top as usize * stride + left as usize * 3;
+                let above = &source.pixels[at..at + 6];
+                let below = &source.pixels[at + stride..at + stride + 6];
+                for (channel, out) in out.iter_mut().enumerate() {
+                    let value = |side: &[u8], i: usize| f64::from(side[i * 3 + channel]);
+                    let upper = (1.0 - fx) * value(above, 0) + fx * value(above, 1);
+                    let lower = (1.0 - fx) * value(below, 0) + fx * value(below, 1);
+                    *out = ((1.0 - fy) * upper + fy * lower) as u8;
+                }
+            }
+        }
+        Chip { pixels }
+    }
 }
 
 /// A square turned by `angle` about its centre; edges in pixel coordinates.
@@ -176,6 +256,10 @@ fn pyramid(image: &RgbImage, region: &Region, depth: u32) -> Level {
 }
 
 impl Level {
+    fn empty() -> Self {
+        Self { width: 0, height: 0, pixels: Zeroizing::new(Vec::new()) }
+    }
+
     /// Half the size, through the binomial filter 1 4 6 4 1 in both directions; the outermost
     /// two rows and columns go.
     fn halve(&self) -> Self {
@@ -207,37 +291,6 @@ impl Level {
             }
         }
         Self { width, height, pixels }
-    }
-}
-
-/// Bilinear, in 64 bits, rounded down; black where a neighbour is outside.
-fn sample(source: &Level, square: &Square, out: &mut [u8]) {
-    let [origin, across, _, down] = square.corners();
-    let last = SIDE as f64 - 1.0;
-    let dx = [(across[0] - origin[0]) / last, (across[1] - origin[1]) / last];
-    let dy = [(down[0] - origin[0]) / last, (down[1] - origin[1]) / last];
-    let stride = source.width * 3;
-    let (max_x, max_y) = (source.width as f64 - 1.0, source.height as f64 - 1.0);
-    for (row, out) in out.chunks_exact_mut(SIDE * 3).enumerate() {
-        for (column, out) in out.chunks_exact_mut(3).enumerate() {
-            let (c, r) = (column as f64, row as f64);
-            let x = dx[0] * c + dy[0] * r + origin[0];
-            let y = dx[1] * c + dy[1] * r + origin[1];
-            let (left, top) = (x.floor(), y.floor());
-            if !(left >= 0.0 && top >= 0.0 && left + 1.0 <= max_x && top + 1.0 <= max_y) {
-                continue;
-            }
-            let (fx, fy) = (x - left, y - top);
-            let at = top as usize * stride + left as usize * 3;
-            let above = &source.pixels[at..at + 6];
-            let below = &source.pixels[at + stride..at + stride + 6];
-            for (channel, out) in out.iter_mut().enumerate() {
-                let value = |side: &[u8], i: usize| f64::from(side[i * 3 + channel]);
-                let upper = (1.0 - fx) * value(above, 0) + fx * value(above, 1);
-                let lower = (1.0 - fx) * value(below, 0) + fx * value(below, 1);
-                *out = ((1.0 - fy) * upper + fy * lower) as u8;
-            }
-        }
     }
 }
 

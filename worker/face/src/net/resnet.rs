@@ -9,6 +9,9 @@ use crate::pack::dlib::resnet::{self, FEATURES, OUTPUT};
 /// The network on a device.
 pub(crate) struct ResNet {
     device: Device,
+    kind: Kind,
+    /// Whether convolution, bias, addition and rectification go to cuDNN as one operation.
+    fused: bool,
     mean: Tensor,
     stem: Convolution,
     blocks: Vec<Block>,
@@ -30,23 +33,35 @@ struct Block {
 }
 
 impl ResNet {
+    /// The reference: single precision, operation by operation.
     pub(crate) fn build(from: &resnet::ResNet, device: Device) -> Result<Self, EngineError> {
+        Self::build_as(from, device, Kind::Float, false)
+    }
+
+    /// In the precision given. `fused` needs a CUDA device.
+    pub(crate) fn build_as(
+        from: &resnet::ResNet,
+        device: Device,
+        kind: Kind,
+        fused: bool,
+    ) -> Result<Self, EngineError> {
+        let convolution = |from: &resnet::Convolution| Convolution::build(from, device, kind);
         let blocks = from
             .blocks
             .iter()
             .map(|block| {
-                Ok(Block {
-                    halves: block.halves,
-                    first: Convolution::build(&block.first, device)?,
-                    second: Convolution::build(&block.second, device)?,
-                })
+                let (first, second) = (convolution(&block.first)?, convolution(&block.second)?);
+                Ok(Block { halves: block.halves, first, second })
             })
             .collect::<Result<_, EngineError>>()?;
         Ok(Self {
             device,
+            kind,
+            fused,
             mean: Tensor::f_from_slice(&from.mean)?.f_to_device(device)?,
-            stem: Convolution::build(&from.stem, device)?,
+            stem: convolution(&from.stem)?,
             blocks,
+            // The last step stays in single precision: it is small, and distances come from it.
             projection: Tensor::f_from_slice(&from.projection)?
                 .f_reshape([FEATURES as i64, OUTPUT as i64])?
                 .f_to_device(device)?,
@@ -57,12 +72,18 @@ impl ResNet {
     pub(crate) fn forward(&self, chips: &Tensor) -> Result<Tensor, EngineError> {
         let input = chips.f_to_device(self.device)?.f_to_kind(Kind::Float)?;
         let mut input = input.f_sub(&self.mean)?;
-        let input = input.f_divide_scalar_(256.0)?;
+        let input = input.f_divide_scalar_(256.0)?.f_to_kind(self.kind)?;
         // The bytes are channels-last already: the permutation only renames the dimensions.
-        let mut x = self.stem.forward(&input.f_permute([0, 3, 1, 2])?)?.f_relu_()?;
+        self.forward_values(&input.f_permute([0, 3, 1, 2])?)
+    }
+
+    /// Normalised values (N x 3 x 150 x 150, in the network's precision) to embeddings
+    /// (N x 128, single precision).
+    pub(crate) fn forward_values(&self, input: &Tensor) -> Result<Tensor, EngineError> {
+        let mut x = self.stem.forward_relu(input, self.fused)?;
         x = x.f_max_pool2d([3, 3], [2, 2], [0, 0], [1, 1], false)?;
         for block in &self.blocks {
-            x = block.forward(&x)?;
+            x = block.forward(&x, self.fused)?;
         }
         let features = x.f_mean_dim(&[2i64, 3][..], false, Kind::Float)?;
         Ok(features.f_matmul(&self.projection)?)
@@ -70,12 +91,12 @@ impl ResNet {
 }
 
 impl Convolution {
-    fn build(from: &resnet::Convolution, device: Device) -> Result<Self, EngineError> {
+    fn build(from: &resnet::Convolution, device: Device, kind: Kind) -> Result<Self, EngineError> {
         let kernel = from.kernel as i64;
         let shape = [from.outputs as i64, from.inputs as i64, kernel, kernel];
         Ok(Self {
-            weights: channels_last(&from.weights, shape)?.f_to_device(device)?,
-            biases: Tensor::f_from_slice(&from.biases)?.f_to_device(device)?,
+            weights: channels_last(&from.weights, shape)?.f_to_device(device)?.f_to_kind(kind)?,
+            biases: Tensor::f_from_slice(&from.biases)?.f_to_device(device)?.f_to_kind(kind)?,
             stride: from.stride as i64,
             padding: from.padding as i64,
             outputs: from.outputs as i64,
@@ -85,16 +106,32 @@ impl Convolution {
     fn forward(&self, x: &Tensor) -> Result<Tensor, EngineError> {
         Ok(x.f_conv2d(&self.weights, Some(&self.biases), [self.stride; 2], [self.padding; 2], [1, 1], 1)?)
     }
+
+    fn forward_relu(&self, x: &Tensor, fused: bool) -> Result<Tensor, EngineError> {
+        if !fused {
+            return Ok(self.forward(x)?.f_relu_()?);
+        }
+        let (stride, padding) = ([self.stride; 2], [self.padding; 2]);
+        Ok(x.f_cudnn_convolution_relu(&self.weights, Some(&self.biases), stride, padding, [1, 1], 1)?)
+    }
+
+    fn forward_add_relu(&self, x: &Tensor, shortcut: &Tensor, fused: bool) -> Result<Tensor, EngineError> {
+        if !fused {
+            return Ok(self.forward(x)?.f_add_(shortcut)?.f_relu_()?);
+        }
+        let (stride, padding) = ([self.stride; 2], [self.padding; 2]);
+        let biases = Some(&self.biases);
+        Ok(x.f_cudnn_convolution_add_relu(&self.weights, shortcut, 1.0, biases, stride, padding, [1, 1], 1)?)
+    }
 }
 
 impl Block {
-    fn forward(&self, x: &Tensor) -> Result<Tensor, EngineError> {
-        let mut y = self.first.forward(x)?;
-        let y = y.f_relu_()?;
-        let mut y = self.second.forward(&y)?;
+    fn forward(&self, x: &Tensor, fused: bool) -> Result<Tensor, EngineError> {
+        let y = self.first.forward_relu(x, fused)?;
         if !self.halves {
-            return Ok(y.f_add_(x)?.f_relu_()?);
+            return self.second.forward_add_relu(&y, x, fused);
         }
+        let mut y = self.second.forward(&y)?;
         // dlib adds tensors of unequal size by extending both with zeros at the end of each
         // dimension: the shortcut has fewer channels, and may have a row and a column more.
         let shortcut = x.f_avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None::<i64>)?;
