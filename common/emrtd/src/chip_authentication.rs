@@ -48,8 +48,8 @@ pub fn verify_chip_authentication(dg14: &[u8], transcript: &ChipTranscript<'_>) 
 /// EF.CardSecurity whose signature is trusted.
 ///
 /// EF.CardSecurity alone says nothing of whose document this is: a transcript of another genuine
-/// chip would bring its own. So only those of its keys count that DG14 has too; what holds under
-/// another is told as a deviation, for the policy to refuse.
+/// chip would bring its own. So what holds only under a key of its that DG14 lacks is told as a
+/// deviation, for the policy to judge.
 pub(crate) fn verify(
     dg14: &[u8],
     card_security: Option<&Tlv<'_>>,
@@ -74,7 +74,8 @@ pub(crate) fn verify(
             match (mapping::verify(&bound, transcript), mapping::verify(&unbound, transcript)) {
                 (Ok(deviations), _) => Ok(deviations),
                 (Err(_), Ok(deviations)) => Ok(deviations.with(Deviation::CardSecurityKeyNotInDg14)),
-                (Err(_), Err(_)) if bound.is_empty() => Err(Reason::ChipAuthenticationUnbound),
+                (Err(_), Err(_)) if bound.is_empty() && unbound.is_empty() => Err(Reason::ChipAuthenticationUnbound),
+                (Err(_), Err(reason)) if bound.is_empty() => Err(reason),
                 (Err(reason), Err(_)) => Err(reason),
             }
         }

@@ -17,23 +17,16 @@ pub struct Policy {
 
 /// What the default refuses: no issuer is known to need it, and the standards do not leave it open. None of the 937
 /// certificates of the German list of 2024 and the Dutch one of 2026 shows any of these.
-const REFUSED_BY_DEFAULT: [Deviation; 9] = [
+const REFUSED_BY_DEFAULT: [Deviation; 6] = [
     Deviation::SignedAttributesResorted,
     // RFC 5652 section 5.1 lets a verifier refuse it.
     Deviation::DigestAlgorithmNotListed,
     Deviation::DscCountryAbsent,
-    Deviation::DscIssuedOutsideCscaValidity,
     Deviation::CertificateAlgorithmParametersDiffer,
     Deviation::CriticalExtensionUnknown,
-    Deviation::RsaModulusNegative,
     // Explicit parameters are to be compared in every number.
     Deviation::EcCofactorAbsent,
-    UNBOUND_KEY,
 ];
-
-/// No policy here accepts it, not even the lenient one: another chip's key would do. It can be accepted by whoever knows
-/// that EF.CardSecurity and the document were read in one session.
-const UNBOUND_KEY: Deviation = Deviation::CardSecurityKeyNotInDg14;
 
 impl Default for Policy {
     /// Accepts and reports the deviations that genuine documents show.
@@ -59,13 +52,9 @@ impl Policy {
         }
     }
 
-    /// Accepts and reports every deviation there is but that of an unbound key, and tries signed attributes that only verify re-sorted. Checks are
+    /// Accepts and reports every deviation there is, and tries signed attributes that only verify re-sorted. Checks are
     /// not weaker: every signature, chain and hash must hold.
     pub fn lenient() -> Policy {
-        Policy {
-            accepted: DeviationSet::all().without(UNBOUND_KEY),
-            retry_resorted_attributes: true,
-            ..Policy::default()
-        }
+        Policy { accepted: DeviationSet::all(), retry_resorted_attributes: true, ..Policy::default() }
     }
 }

@@ -353,10 +353,7 @@ fn a_mapping_needs_a_trusted_card_security_with_the_documents_key() {
     let with = |card_security: Option<Vec<u8>>| Document { card_security, ..Document::new() }.reason();
     assert_eq!(with(None), Some(Reason::CardSecurityMissing));
     // Another genuine chip's file, which would bring that chip's key.
-    assert_eq!(with(Some(card_security(8))), Some(Reason::ChipAuthenticationUnbound));
-    let others = Document { card_security: Some(card_security(8)), ..Document::new() };
-    let (key, data) = mapping_of(8);
-    assert_eq!(others.mapped(&key, &data).reason, Some(Reason::ChipAuthenticationUnbound));
+    assert_eq!(with(Some(card_security(8))), Some(Reason::ChipAuthenticationInvalid));
     // Nobody's signature, no signature, no keys.
     let nobody = Certificate { issuer_key: p256(9), ..dsc() };
     let forged = signed_by(&nobody, &infos(CHIP)).der();
@@ -370,19 +367,19 @@ fn a_mapping_needs_a_trusted_card_security_with_the_documents_key() {
     let large = tlv(0x30, &vec![0; 70_000]);
     assert_eq!(with(Some(large)), Some(Reason::PartTooLarge(Part::CardSecurity)));
     // Both files must have the key, and in the same domain.
-    let unbound = Some(Reason::ChipAuthenticationUnbound);
+    let (key, data) = mapping_of(CHIP);
     let without_key = Document { dg14: Some(security_infos(&infos(CHIP)[..2])), ..Document::new() };
-    assert_eq!(without_key.reason(), unbound);
-    assert_eq!(Document { dg14: None, ..Document::new() }.reason(), unbound);
+    assert_eq!(without_key.mapped(&key, &data).deviations, [Deviation::CardSecurityKeyNotInDg14]);
+    assert_eq!(Document { dg14: None, ..Document::new() }.reason(), Some(Reason::ChipAuthenticationUnbound));
     // Written otherwise it is the same key.
     let explicit = Signer { explicit: Some(Parameters::default()), ..p256(CHIP) };
     let explicit = security_infos(&[chip_key_info(2, &explicit.spki(), None)]);
     assert_eq!(Document { dg14: Some(explicit), ..Document::new() }.reason(), None);
 }
 
-/// Germany keeps the key of the mapping out of DG14. Whoever knows that both were read in one session may accept it.
+/// Germany keeps the key of the mapping out of DG14: it holds, as an integrator's word, and the report says what it lacks.
 #[test]
-fn a_key_outside_dg14_holds_only_under_a_policy_that_accepts_it() {
+fn a_key_outside_dg14_is_reported_and_refused_by_the_strict_policy() {
     let apart = [key_info(8, Some(13)), key_info(9, Some(72))];
     let document = Document { card_security: Some(signed_by(&dsc(), &apart).der()), ..Document::new() };
     let (key, data) = mapping_of(8);
@@ -392,18 +389,17 @@ fn a_key_outside_dg14_holds_only_under_a_policy_that_accepts_it() {
     };
     let not_in_dg14 = Deviation::CardSecurityKeyNotInDg14;
     for policy in [Policy::default(), Policy::lenient()] {
-        let refused = report(&policy, &key, &data);
-        assert_eq!(refused.reason, Some(Reason::ChipAuthenticationUnbound));
-        assert_eq!(refused.deviations, [not_in_dg14], "the report says that it holds, but for that");
+        let held = report(&policy, &key, &data);
+        assert_eq!((held.reason, held.deviations), (None, vec![not_in_dg14]));
+        // It must hold all the same.
+        let (other, _) = mapping_of(9);
+        assert_eq!(report(&policy, &key, &[1; 32]).reason, Some(Reason::ChipAuthenticationInvalid));
+        assert_eq!(report(&policy, &other[..33], &data).reason, Some(Reason::ChipAuthenticationTranscriptMalformed));
     }
-    let accepted = Policy::default().accepted.with(not_in_dg14);
-    let policy = Policy { accepted, ..Policy::default() };
-    let held = report(&policy, &key, &data);
-    assert_eq!((held.reason, held.deviations), (None, vec![not_in_dg14]));
-    // It must hold all the same.
-    let (other, _) = mapping_of(9);
-    assert_eq!(report(&policy, &key, &[1; 32]).reason, Some(Reason::ChipAuthenticationUnbound));
-    assert_eq!(report(&policy, &other[..33], &data).reason, Some(Reason::ChipAuthenticationUnbound));
+    let policy = Policy { accepted: Policy::default().accepted.without(not_in_dg14), ..Policy::default() };
+    let refused = report(&policy, &key, &data);
+    assert_eq!(refused.reason, Some(Reason::ChipAuthenticationUnbound));
+    assert_eq!(refused.deviations, [not_in_dg14], "the report says that it holds, but for that");
 }
 
 #[test]

@@ -55,7 +55,13 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
             let file = |zone: &[u8]| tlv(0x61, &[&[0x5f, 0x1f, zone.len() as u8], zone].concat());
             vec![dg1("UTO", "740812", "330101"), file(td1), file(td2)]
         }
-        "dg2" => vec![dg2(JPEG), facial(1, CODESTREAM, 3), facial(1, &jp2(), 0), facial_39794(2, JPEG), facial_39794(3, &jp2())],
+        "dg2" => vec![
+            dg2(JPEG),
+            facial(1, CODESTREAM, 3),
+            facial(1, &jp2(), 0),
+            facial_39794(2, JPEG),
+            facial_39794(3, &jp2()),
+        ],
         "dg14" => vec![dg14(&p256(3).spki(), true), dg14(&explicit.spki(), false)],
         "dg15" => curves
             .iter()

@@ -197,8 +197,17 @@ fn mark(
 ) {
     let Some((x, y)) = fmr.rate().zip(fnmr.rate()) else { return };
     let (across, up) = (fmr.interval(CONFIDENCE), fnmr.interval(CONFIDENCE));
-    svg.line(place(across.0, y), place(across.1, y), AXIS);
-    svg.line(place(x, up.0), place(x, up.1), AXIS);
+    let bar = "stroke=\"#222\" stroke-width=\"1.5\"";
+    svg.line(place(across.0, y), place(across.1, y), bar);
+    svg.line(place(x, up.0), place(x, up.1), bar);
+    for end in [across.0, across.1] {
+        let (x, y) = place(end, y);
+        svg.line((x, y - 5.0), (x, y + 5.0), bar);
+    }
+    for end in [up.0, up.1] {
+        let (x, y) = place(x, end);
+        svg.line((x - 5.0, y), (x + 5.0, y), bar);
+    }
     let at = place(x, y);
     svg.circle(at, 4.5, "fill=\"#fff\" stroke=\"#222\" stroke-width=\"1.5\"");
     let label = format!("{} {}", point.name, point.threshold);
@@ -210,8 +219,9 @@ struct LogAxis {
     decades: i32,
 }
 
-/// How much of an axis stands for zero.
+/// How much of an axis stands for zero, and where in it zero lies: off the axis, so that a line along it can be seen.
 const ZERO: f64 = 0.07;
+const AT_ZERO: f64 = 0.02;
 
 impl LogAxis {
     fn new(trials: usize) -> Self {
@@ -221,7 +231,7 @@ impl LogAxis {
     /// Where a rate lies, from 0 to 1.
     fn share(&self, rate: f64) -> f64 {
         if rate <= 0.0 {
-            return 0.0;
+            return AT_ZERO;
         }
         let decades = f64::from(self.decades);
         ZERO + (1.0 - ZERO) * ((rate.log10() + decades) / decades).clamp(0.0, 1.0)
@@ -265,8 +275,9 @@ mod tests {
         let scores = Scores::new(vec![0.3, 0.4, 0.7], vec![0.5, 0.8, 0.9, 1.0]);
         let svg = trade_off("test", &[Curve { name: "all", scores: &scores }], &points());
         let line = polyline(&svg, 0);
-        assert_eq!(line.first(), Some(&(LEFT, TOP)), "nothing matches: FMR 0, FNMR 1");
-        assert_eq!(line.last(), Some(&(RIGHT, BOTTOM)), "everything matches: FMR 1, FNMR 0");
+        let (first, last) = (line[0], line[line.len() - 1]);
+        assert!(first.0 < LEFT + 20.0 && first.1 == TOP, "nothing matches: FMR 0, FNMR 1: {first:?}");
+        assert!(last.0 == RIGHT && last.1 > BOTTOM - 20.0, "everything matches: FMR 1, FNMR 0: {last:?}");
         for pair in line.windows(2) {
             assert!(pair[0].0 <= pair[1].0 && pair[0].1 <= pair[1].1, "{pair:?}");
         }

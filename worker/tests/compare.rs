@@ -1,0 +1,166 @@
+//! `proofmill-worker face compare` as people run it, on photos that set-up fetched.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod tools;
+
+use std::path::Path;
+
+use serde_json::Value;
+use tools::{Ran, beside, cmyk_jpeg, jpeg, jpeg_bomb, photos, picture, png_16, png_bomb, scaled, worker};
+
+/// Runs the comparison and holds its answer to what every answer promises.
+fn compare(a: &Path, b: &Path) -> (Value, i32) {
+    let Ran { status, stdout, stderr } = worker(&["face", "compare", a.to_str().unwrap(), b.to_str().unwrap(), "--json"]);
+    let answer: Value = serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout}{stderr}"));
+    assert_eq!(stdout.lines().count(), 1);
+    assert!(answer["notice"].as_str().unwrap().starts_with("development tool"));
+    assert_eq!(answer["distance"].is_null(), answer["reason"].is_string(), "{answer}");
+    let threshold = answer["threshold"].as_f64().unwrap();
+    let expected = match answer["distance"].as_f64() {
+        None => "not_compared",
+        Some(distance) if distance <= threshold => "match",
+        Some(_) => "no_match",
+    };
+    assert_eq!(answer["decision"], expected);
+    for side in ["a", "b"] {
+        let side = &answer[side];
+        assert_eq!(side["box"].is_null(), side["faces"] == 0, "{side}");
+        assert_eq!(side["points"].is_null(), side["quality"].is_null(), "{side}");
+    }
+    assert!(answer["ms"]["total"].as_f64().unwrap() > 0.0);
+    (answer, status)
+}
+
+fn gate<'a>(answer: &'a Value, name: &str) -> &'a Value {
+    answer["gates"].as_array().unwrap().iter().find(|gate| gate["gate"] == name).unwrap()
+}
+
+#[test]
+fn one_person_matches_and_two_do_not() {
+    let Some(photos) = photos() else { return };
+    let (answer, status) = compare(&photos.join("obama.jpg"), &photos.join("obama2.jpg"));
+    assert_eq!((status, answer["decision"].as_str().unwrap()), (0, "match"));
+    for side in ["a", "b"] {
+        assert_eq!(answer[side]["faces"], 1);
+        // The eyes are where the box is, the person's right one on the picture's left.
+        let (bounds, points) = (&answer[side]["box"], &answer[side]["points"]);
+        let (left, right) = (points["right_eye"][0].as_f64().unwrap(), points["left_eye"][0].as_f64().unwrap());
+        let (x, width) = (bounds["x"].as_f64().unwrap(), bounds["width"].as_f64().unwrap());
+        assert!(x < left && left < right && right < x + width, "{answer}");
+        let apart = answer[side]["quality"]["inter_eye_px"].as_f64().unwrap();
+        assert!((right - left..right - left + 10.0).contains(&apart), "{answer}");
+    }
+    assert!(answer["gates"].as_array().unwrap().iter().all(|gate| gate["passed"] == true), "{answer}");
+    assert_eq!(answer["pack"]["operating_point"], "author-default");
+
+    let (a, b) = (photos.join("obama.jpg"), photos.join("biden.jpg"));
+    let (answer, status) = compare(&a, &b);
+    assert_eq!((status, answer["decision"].as_str().unwrap()), (1, "no_match"));
+    let text = worker(&["face", "compare", a.to_str().unwrap(), b.to_str().unwrap()]);
+    assert_eq!(text.status, 1);
+    let first = format!("NO MATCH  distance {:.4}, more than 0.6", answer["distance"].as_f64().unwrap());
+    assert!(text.stdout.starts_with(&first) && text.stdout.contains("development tool"), "{}", text.stdout);
+    assert!(text.stderr.is_empty(), "{}", text.stderr);
+}
+
+#[test]
+fn the_distance_is_given_where_a_gate_refuses() {
+    let Some(photos) = photos() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let obama = photos.join("obama.jpg");
+    let other = picture(&photos.join("obama2.jpg"));
+
+    let small = file("small.jpg", &jpeg(&scaled(&other, 240)));
+    let (answer, status) = compare(&obama, &small);
+    assert_eq!(gate(&answer, "selfie")["reason"], "too_small");
+    assert_eq!((status, answer["decision"].as_str().unwrap()), (0, "match"), "{answer}");
+
+    let two = file("two.jpg", &jpeg(&beside(&scaled(&other, 1000), &scaled(&picture(&photos.join("biden.jpg")), 1000))));
+    let (answer, status) = compare(&obama, &two);
+    assert_eq!(gate(&answer, "selfie")["reason"], "several_faces");
+    assert_eq!((status, answer["decision"].as_str().unwrap()), (0, "match"), "the widest face is the same person's");
+    assert_eq!(answer["b"]["faces"], 2);
+
+    let (answer, status) = compare(&obama, &obama);
+    assert_eq!(gate(&answer, "replay")["reason"], "portrait_replay");
+    assert_eq!((status, answer["distance"].as_f64()), (0, Some(0.0)));
+    let text = worker(&["face", "compare", obama.to_str().unwrap(), obama.to_str().unwrap()]);
+    assert!(text.stdout.contains("the product would refuse this pair: portrait_replay"), "{}", text.stdout);
+}
+
+#[test]
+fn without_a_face_there_is_no_distance_but_a_reason() {
+    let Some(photos) = photos() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let dot = folder.path().join("dot.jpg");
+    std::fs::write(&dot, jpeg(&proofmill_face::RgbImage::new(1, 1, vec![200, 100, 50]).unwrap())).unwrap();
+    for faceless in [photos.join("chelsea.png"), dot] {
+        let (answer, status) = compare(&photos.join("obama.jpg"), &faceless);
+        assert_eq!((status, answer["reason"].as_str().unwrap()), (1, "no_face"), "{answer}");
+        assert_eq!((&answer["b"]["faces"], &answer["b"]["error"]), (&0.into(), &Value::Null));
+        assert_eq!(gate(&answer, "selfie")["reason"], "no_face");
+        assert_eq!(answer["a"]["faces"], 1, "what can be told about the other picture is told");
+    }
+}
+
+#[test]
+fn forms_of_pictures_that_are_taken_give_the_same_face() {
+    let Some(photos) = photos() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let original = scaled(&picture(&photos.join("obama2.jpg")), 800);
+    let reference = photos.join("obama.jpg");
+    let mut distances = Vec::new();
+    for (name, bytes) in
+        [("plain.jpg", jpeg(&original)), ("wrong-extension.jpg", png_16(&original)), ("inks.png", cmyk_jpeg(&original))]
+    {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        let (answer, status) = compare(&reference, &path);
+        assert_eq!((status, &answer["b"]["width"]), (0, &original.width().into()), "{name}: {answer}");
+        distances.push(answer["distance"].as_f64().unwrap());
+    }
+    assert!(distances.iter().all(|distance| (distance - distances[0]).abs() < 0.1), "{distances:?}");
+}
+
+#[test]
+fn a_picture_that_cannot_be_used_is_named() {
+    let Some(photos) = photos() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let whole = std::fs::read(photos.join("obama.jpg")).unwrap();
+    let mut corrupt = whole.clone();
+    // The first length in the file reaches beyond its end.
+    corrupt[4..6].copy_from_slice(&[0, 0]);
+    let cases: [(&str, &[u8], &str); 6] = [
+        ("cut.jpg", &whole[..whole.len() / 3], "image_truncated"),
+        ("corrupt.jpg", &corrupt, "image_corrupt"),
+        ("empty.jpg", b"", "image_empty"),
+        ("text.jpg", b"this is no picture", "image_format_unknown"),
+        ("bomb.jpg", &jpeg_bomb(), "image_too_many_pixels"),
+        ("bomb.png", &png_bomb(), "image_too_many_pixels"),
+    ];
+    for (name, bytes, code) in cases {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        let (answer, status) = compare(&photos.join("obama.jpg"), &path);
+        assert_eq!((status, answer["reason"].as_str().unwrap()), (2, code), "{name}: {answer}");
+        assert_eq!(answer["b"]["error"]["code"], code, "{name}");
+        assert_eq!(answer["a"]["faces"], 1, "what can be told about the other picture is told");
+    }
+    let (answer, status) = compare(&folder.path().join("none.jpg"), folder.path());
+    assert_eq!((status, answer["reason"].as_str().unwrap()), (2, "file_missing"));
+    assert_eq!(answer["b"]["error"]["code"], "file_not_regular");
+}
+
+#[test]
+fn without_a_pack_nothing_is_decided() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("no-pack");
+    let ran = worker(&["face", "compare", "a.jpg", "b.jpg", "--json", "--pack", missing.to_str().unwrap()]);
+    assert_eq!((ran.status, ran.stdout.as_str()), (2, ""));
+    assert!(ran.stderr.contains("no-pack") && ran.stderr.contains("pack.toml"), "{}", ran.stderr);
+}
