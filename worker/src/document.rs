@@ -1,6 +1,6 @@
 //! The document stage: evidence to report, and report to what claims are made from.
 
-use proofmill_contract::claims::{DocumentData, Photo};
+use proofmill_contract::claims::{DocumentData, Photo, needs_date_of_birth};
 use proofmill_contract::evidence::Part;
 use proofmill_contract::policy::Tolerance;
 use proofmill_contract::{Evidence, OrganisationPolicy};
@@ -59,6 +59,11 @@ pub fn data(
         true => Some(photo(portrait)),
         false => None,
     };
+    // ICAO Doc 9303-3 allows unknown days and months: they cost the holder only what is made from them.
+    let date_of_birth = mrz.date_of_birth.complete().and_then(date);
+    if date_of_birth.is_none() && selected_field_keys.iter().any(|key| needs_date_of_birth(key)) {
+        return Err("date_of_birth_incomplete");
+    }
     Ok(DocumentData {
         document_code: mrz.document_code.clone(),
         issuing_state: mrz.issuing_state.clone(),
@@ -66,8 +71,7 @@ pub fn data(
         secondary_identifier: text(&mrz.secondary_identifier),
         document_number: text(&mrz.document_number),
         nationality: text(&mrz.nationality),
-        // ICAO Doc 9303-3 allows unknown days and months; age and identity claims cannot be made of them.
-        date_of_birth: mrz.date_of_birth.complete().and_then(date).ok_or("date_of_birth_incomplete")?,
+        date_of_birth,
         sex_marker: match mrz.sex {
             emrtd::Sex::Male => 'M',
             emrtd::Sex::Female => 'F',
@@ -80,22 +84,15 @@ pub fn data(
 }
 
 fn photo(portrait: &emrtd::Portrait<'_>) -> Photo {
-    // The record's own width and height are often wrong, so the picture is asked. It decodes a second time here, but only
-    // for the few who share their photo.
-    let decoded = proofmill_face::decode(portrait.image, &proofmill_face::DecodeLimits::portrait()).ok();
-    let side = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
-    let (width, height) = decoded
-        .map_or((u32::from(portrait.declared_width), u32::from(portrait.declared_height)), |image| {
-            (side(image.width()), side(image.height()))
-        });
     Photo {
         bytes: Zeroizing::new(portrait.image.to_vec()),
         format: match portrait.image_type {
             emrtd::ImageType::Jpeg => "jpeg",
             emrtd::ImageType::Jp2 | emrtd::ImageType::Jpeg2000Codestream => "jpeg2000",
         },
-        width,
-        height,
+        // The picture's own: the record's are often wrong.
+        width: portrait.encoded_width,
+        height: portrait.encoded_height,
     }
 }
 

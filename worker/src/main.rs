@@ -69,7 +69,8 @@ fn main() -> ExitCode {
 }
 
 fn start(cli: Cli) -> anyhow::Result<u8> {
-    let serves = matches!(cli.command, Command::Standalone(_) | Command::Run(_) | Command::Trust(TrustCommand::Refresh(_)));
+    let serves =
+        matches!(cli.command, Command::Standalone(_) | Command::Run(_) | Command::Trust(TrustCommand::Refresh(_)));
     let filter = cli.log.as_deref().unwrap_or(if serves { "info" } else { "warn" });
     let format = match cli.log_format.as_str() {
         "human" => LogFormat::Human,

@@ -74,10 +74,8 @@ impl EngineArgs {
 /// The number of threads, one for each core unless asked otherwise; also sizes the processor pool, which must happen before
 /// its first use.
 pub fn processor_threads(asked: Option<usize>) -> usize {
-    let threads = asked
-        .or_else(|| std::thread::available_parallelism().ok().map(usize::from))
-        .unwrap_or(1)
-        .clamp(1, 1024);
+    let threads =
+        asked.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1).clamp(1, 1024);
     // Fails only if the pool exists: then its size is what the first caller asked for.
     if rayon::ThreadPoolBuilder::new()
         .num_threads(threads)

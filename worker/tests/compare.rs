@@ -10,7 +10,8 @@ use tools::{Ran, beside, cmyk_jpeg, jpeg, jpeg_bomb, photos, picture, png_16, pn
 
 /// Runs the comparison and holds its answer to what every answer promises.
 fn compare(a: &Path, b: &Path) -> (Value, i32) {
-    let Ran { status, stdout, stderr } = worker(&["face", "compare", a.to_str().unwrap(), b.to_str().unwrap(), "--json"]);
+    let Ran { status, stdout, stderr } =
+        worker(&["face", "compare", a.to_str().unwrap(), b.to_str().unwrap(), "--json"]);
     let answer: Value = serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout}{stderr}"));
     assert_eq!(stdout.lines().count(), 1);
     assert!(answer["notice"].as_str().unwrap().starts_with("development tool"));
@@ -80,7 +81,8 @@ fn the_distance_is_given_where_a_gate_refuses() {
     assert_eq!(gate(&answer, "selfie")["reason"], "too_small");
     assert_eq!((status, answer["decision"].as_str().unwrap()), (0, "match"), "{answer}");
 
-    let two = file("two.jpg", &jpeg(&beside(&scaled(&other, 1000), &scaled(&picture(&photos.join("biden.jpg")), 1000))));
+    let two =
+        file("two.jpg", &jpeg(&beside(&scaled(&other, 1000), &scaled(&picture(&photos.join("biden.jpg")), 1000))));
     let (answer, status) = compare(&obama, &two);
     assert_eq!(gate(&answer, "selfie")["reason"], "several_faces");
     assert_eq!((status, answer["decision"].as_str().unwrap()), (0, "match"), "the widest face is the same person's");

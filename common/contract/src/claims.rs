@@ -24,8 +24,9 @@ pub struct DocumentData {
     pub document_number: Zeroizing<String>,
     /// Nationality without filler.
     pub nationality: Zeroizing<String>,
-    /// Date of birth, its century resolved by the document's reader.
-    pub date_of_birth: Date,
+    /// Date of birth, its century resolved by the document's reader; `None` where the document leaves day or month unknown
+    /// (ICAO Doc 9303-3 section 4.8), which it may as long as no claim [needs it](needs_date_of_birth).
+    pub date_of_birth: Option<Date>,
     /// `M`, `F` or, unspecified, `X`.
     pub sex_marker: char,
     /// Date of expiry.
@@ -56,6 +57,11 @@ pub struct DerivedIdKeys {
     pub human: Zeroizing<Vec<u8>>,
 }
 
+/// Whether a claim is made from the date of birth.
+pub fn needs_date_of_birth(key: &str) -> bool {
+    matches!(key, "date_of_birth" | "kayle_human_id") || matches!(ClaimKey::parse(key), Ok(ClaimKey::AgeOver(_)))
+}
+
 /// The claims that were selected, exactly those. Keys must come from
 /// [`crate::share::ShareFields::check_selection`]; a key that is no claim is left out.
 pub fn claims(document: &DocumentData, selected: &[String], keys: &DerivedIdKeys, today: Date) -> Value {
@@ -70,7 +76,7 @@ pub fn claims(document: &DocumentData, selected: &[String], keys: &DerivedIdKeys
 
 fn claim(document: &DocumentData, key: &str, keys: &DerivedIdKeys, today: Date) -> Option<Value> {
     if let Ok(ClaimKey::AgeOver(years)) = ClaimKey::parse(key) {
-        return Some(json!(age_on(document.date_of_birth, today) >= i32::try_from(years).ok()?));
+        return Some(json!(age_on(document.date_of_birth?, today) >= i32::try_from(years).ok()?));
     }
     Some(match key {
         "document_type_code" => json!(document.document_code),
@@ -79,12 +85,12 @@ fn claim(document: &DocumentData, key: &str, keys: &DerivedIdKeys, today: Date) 
         "given_names" => json!(*document.secondary_identifier),
         "document_number" => json!(*document.document_number),
         "nationality_code" => json!(*document.nationality),
-        "date_of_birth" => json!(document.date_of_birth.to_string()),
+        "date_of_birth" => json!(document.date_of_birth?.to_string()),
         "sex_marker" => json!(document.sex_marker.to_string()),
         "document_expiry_date" => json!(document.date_of_expiry.to_string()),
         "mrz_optional_data" => json!(*document.optional_data),
         "kayle_document_id" => json!(document_id(document, &keys.document)),
-        "kayle_human_id" => json!(human_id(document, &keys.human)),
+        "kayle_human_id" => json!(human_id(document, document.date_of_birth?, &keys.human)),
         "document_photo" => document.photo.as_ref().map_or(Value::Null, |photo| {
             json!({
                 "data_base64": STANDARD.encode(&*photo.bytes),
@@ -110,12 +116,12 @@ fn document_id(document: &DocumentData, key: &[u8]) -> String {
 
 /// `khid_` + hex HMAC-SHA256(key, names|date of birth|issuing state): the same person across re-issued documents.
 /// Two people of one name, birthday and country share it; a changed name changes it.
-fn human_id(document: &DocumentData, key: &[u8]) -> String {
+fn human_id(document: &DocumentData, date_of_birth: Date, key: &[u8]) -> String {
     let text = Zeroizing::new(format!(
         "{} {}|{}|{}",
         plain(&document.primary_identifier),
         plain(&document.secondary_identifier),
-        document.date_of_birth,
+        date_of_birth,
         plain(&document.issuing_state)
     ));
     derived("khid_", key, &text)
@@ -146,7 +152,7 @@ mod tests {
             secondary_identifier: text("ANNA MARIA"),
             document_number: text("L898902C3"),
             nationality: text("UTO"),
-            date_of_birth: date(1974, 8, 12),
+            date_of_birth: Some(date(1974, 8, 12)),
             sex_marker: 'F',
             date_of_expiry: date(2030, 4, 15),
             optional_data: text("ZE184226B"),
@@ -163,6 +169,17 @@ mod tests {
         let selected = ["age_over_18", "date_of_birth", "family_name"].map(str::to_owned);
         let claims = claims(&document(), &selected, &keys(1), date(2026, 11, 22));
         assert_eq!(claims, json!({"age_over_18": true, "date_of_birth": "1974-08-12", "family_name": "ERIKSSON"}));
+    }
+
+    #[test]
+    fn an_unknown_day_of_birth_costs_only_what_is_made_of_it() {
+        let needing = ["date_of_birth", "age_over_18", "kayle_human_id"];
+        let others = ["family_name", "kayle_document_id", "age_over_018"];
+        assert!(needing.iter().all(|key| needs_date_of_birth(key)) && !others.iter().any(|key| needs_date_of_birth(key)));
+        let unknown = DocumentData { date_of_birth: None, ..document() };
+        let selected: Vec<String> = needing.iter().chain(&others[..2]).map(|key| (*key).to_owned()).collect();
+        let claims = claims(&unknown, &selected, &keys(1), date(2026, 11, 22));
+        assert_eq!(claims.as_object().unwrap().keys().collect::<Vec<_>>(), ["family_name", "kayle_document_id"]);
     }
 
     #[test]

@@ -8,11 +8,11 @@ use serde::Serialize;
 
 use crate::{
     asn1::{Reader, Tag, Tlv},
-    chip_authentication::Offer,
+    chip_authentication::{self, Offer},
     cms::SignedData,
     country::{self, CountryMatch},
     deviation::{Deviation, DeviationSet},
-    evidence::UnixTime,
+    evidence::{ChipTranscript, UnixTime},
     mrz::Date,
     oid,
     policy::Policy,
@@ -102,6 +102,22 @@ impl CardSecurity<'_> {
     }
 }
 
+/// Whether a transcript holds under the keys of an EF.CardSecurity, and of a DG14 where one is given: for looking at one
+/// exchange alone. Nobody's signature is verified here; [`inspect_card_security`] does that, and [`verify`](crate::verify())
+/// demands it.
+pub fn verify_chip_authentication_with_card_security(
+    dg14: Option<&[u8]>,
+    card_security: &[u8],
+    transcript: &ChipTranscript<'_>,
+) -> Result<DeviationSet, Reason> {
+    let data = parse(card_security).map_err(Reason::CardSecurity)?;
+    let infos = content(&data.content).map_err(Reason::CardSecurity)?;
+    match dg14 {
+        Some(dg14) => chip_authentication::verify(dg14, Some(&infos), transcript),
+        None => chip_authentication::verify_among(&infos, transcript),
+    }
+}
+
 /// Verifies an EF.CardSecurity; the deviations are those of a file that does not hold, too.
 pub(crate) fn verify<'a>(
     file: &'a [u8],
@@ -186,18 +202,7 @@ impl<'e> Check<'e> {
         &self,
         file: &'a [u8],
     ) -> Result<(SignedData<'a>, Candidate, Result<(), CardSecurityProblem>), CardSecurityProblem> {
-        if file.len() > MAX_PART {
-            return Err(CardSecurityProblem::Malformed);
-        }
-        let data = SignedData::parse(file).map_err(problem)?;
-        // What New Zealand's SODs are forgiven no EF.CardSecurity needs.
-        if data.deviations.contains(Deviation::SodNotDer) {
-            return Err(CardSecurityProblem::Malformed);
-        }
-        if data.content_type != oid::SECURITY_OBJECT.as_bytes() {
-            return Err(CardSecurityProblem::ContentTypeUnexpected);
-        }
-        content(&data.content)?;
+        let data = parse(file)?;
         let (candidate, chain) = match sod::verify_signature(&data, self.trust, self.policy) {
             SignatureOutcome::Trusted(candidate) => (candidate, Ok(())),
             SignatureOutcome::Untrusted(candidate, reason) => (candidate, Err(problem(reason))),
@@ -262,6 +267,23 @@ impl<'e> Check<'e> {
             Err(CardSecurityProblem::DeviationRefused)
         }
     }
+}
+
+/// The signed data, nothing of which is verified.
+fn parse(file: &[u8]) -> Result<SignedData<'_>, CardSecurityProblem> {
+    if file.len() > MAX_PART {
+        return Err(CardSecurityProblem::Malformed);
+    }
+    let data = SignedData::parse(file).map_err(problem)?;
+    // What New Zealand's SODs are forgiven no EF.CardSecurity needs.
+    if data.deviations.contains(Deviation::SodNotDer) {
+        return Err(CardSecurityProblem::Malformed);
+    }
+    if data.content_type != oid::SECURITY_OBJECT.as_bytes() {
+        return Err(CardSecurityProblem::ContentTypeUnexpected);
+    }
+    content(&data.content)?;
+    Ok(data)
 }
 
 /// SecurityInfos, every one of which has the form of one.

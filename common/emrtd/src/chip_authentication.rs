@@ -36,11 +36,19 @@ use crate::{
 /// looking at one exchange alone. [`verify`](crate::verify()) demands that the SOD protects DG14,
 /// and of PACE with chip authentication mapping that a signed EF.CardSecurity has the same key.
 pub fn verify_chip_authentication(dg14: &[u8], transcript: &ChipTranscript<'_>) -> Result<DeviationSet, Reason> {
-    let offers = read(dg14)?;
+    under(&read(dg14)?, transcript)
+}
+
+/// Whether a transcript holds under one of the keys among SecurityInfos.
+pub(crate) fn verify_among(infos: &Tlv<'_>, transcript: &ChipTranscript<'_>) -> Result<DeviationSet, Reason> {
+    under(&Offer::among(infos).map_err(|_| Reason::ChipAuthenticationInfoMalformed)?, transcript)
+}
+
+fn under(offers: &[Offer], transcript: &ChipTranscript<'_>) -> Result<DeviationSet, Reason> {
     match transcript {
-        ChipTranscript::Version1(transcript) => version_1(&offers, transcript),
-        ChipTranscript::Version2(transcript) => token::verify(&offers, transcript),
-        ChipTranscript::PaceMapping(transcript) => mapping::verify(&offers, transcript),
+        ChipTranscript::Version1(transcript) => version_1(offers, transcript),
+        ChipTranscript::Version2(transcript) => token::verify(offers, transcript),
+        ChipTranscript::PaceMapping(transcript) => mapping::verify(offers, transcript),
     }
 }
 

@@ -33,7 +33,9 @@ mod trust;
 mod verify;
 
 pub use active_authentication::{recovered_message_holds, verify_active_authentication};
-pub use card_security::{CardSecurityGates, CardSecurityReport, inspect_card_security};
+pub use card_security::{
+    CardSecurityGates, CardSecurityReport, inspect_card_security, verify_chip_authentication_with_card_security,
+};
 pub use chip_authentication::{ServerTerminal, Transcript, TranscriptError, verify_chip_authentication};
 pub use crl::CrlScope;
 pub use deviation::{Deviation, DeviationSet};

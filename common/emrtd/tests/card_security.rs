@@ -8,9 +8,9 @@ use mint::*;
 use p256::elliptic_curve::ff::{Field, PrimeField};
 use proofmill_emrtd::{
     CardSecurityProblem, CardSecurityReport, ChipAuthentication, ChipAuthenticationMapping, ChipTranscript, Deviation,
-    DocumentEvidence, Gate, GateResult, Part, Policy, Reason, Report, RevocationStatus, SigningTimeSource, Terminal,
-    TrustStore, TrustStoreBuilder, UnixTime, describe_security_infos, inspect_card_security, verify,
-    verify_chip_authentication,
+    DeviationSet, DocumentEvidence, Gate, GateResult, Part, Policy, Reason, Report, RevocationStatus,
+    SigningTimeSource, Terminal, TrustStore, TrustStoreBuilder, UnixTime, describe_security_infos,
+    inspect_card_security, verify, verify_chip_authentication, verify_chip_authentication_with_card_security,
 };
 
 /// 2026-06-15T12:00:00Z
@@ -400,6 +400,24 @@ fn a_key_outside_dg14_is_reported_and_refused_by_the_strict_policy() {
     let refused = report(&policy, &key, &data);
     assert_eq!(refused.reason, Some(Reason::ChipAuthenticationUnbound));
     assert_eq!(refused.deviations, [not_in_dg14], "the report says that it holds, but for that");
+}
+
+#[test]
+fn a_mapping_is_looked_at_with_its_card_security_alone() {
+    let (key, data) = mapping_of(8);
+    let mapping = |data| ChipAuthenticationMapping { mapping_public_key: &key, chip_authentication_data: data };
+    let look = |dg14: Option<&[u8]>, file: &[u8], data| {
+        verify_chip_authentication_with_card_security(dg14, file, &ChipTranscript::PaceMapping(mapping(data)))
+    };
+    let file = card_security(8);
+    assert_eq!(look(None, &file, &data), Ok(DeviationSet::EMPTY));
+    let other = DeviationSet::EMPTY.with(Deviation::CardSecurityKeyNotInDg14);
+    assert_eq!(look(Some(&security_infos(&infos(CHIP))), &file, &data), Ok(other));
+    assert_eq!(look(Some(&security_infos(&infos(8))), &file, &data), Ok(DeviationSet::EMPTY));
+    assert_eq!(look(None, &file, &[1; 32]), Err(Reason::ChipAuthenticationInvalid));
+    assert_eq!(look(None, &card_security(CHIP), &data), Err(Reason::ChipAuthenticationInvalid));
+    let cut = Reason::CardSecurity(CardSecurityProblem::Malformed);
+    assert_eq!(look(None, &file[..file.len() - 1], &data), Err(cut));
 }
 
 #[test]

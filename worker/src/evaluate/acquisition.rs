@@ -163,8 +163,7 @@ pub fn compare(
             if !a.was_read() || !b.was_read() {
                 return Ok(Compared::Unread);
             }
-            let failures =
-                (a.failure(Role::Reference, conditions.gates), b.failure(Role::Probe, conditions.gates));
+            let failures = (a.failure(Role::Reference, conditions.gates), b.failure(Role::Probe, conditions.gates));
             let (Acquired::Face(a), Acquired::Face(b), (None, None)) = (a, b, failures) else {
                 return Ok(Compared::NotAcquired(failures.0, failures.1));
             };

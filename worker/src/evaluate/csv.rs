@@ -56,7 +56,8 @@ impl<'a> Reader<'a> {
                 continue;
             }
             if !self.rest.is_empty() {
-                self.rest = self.rest.strip_prefix("\r\n").or_else(|| self.rest.strip_prefix('\n')).unwrap_or(self.rest);
+                self.rest =
+                    self.rest.strip_prefix("\r\n").or_else(|| self.rest.strip_prefix('\n')).unwrap_or(self.rest);
                 self.line += 1;
             }
             return Ok(Some(record));
@@ -88,7 +89,11 @@ impl<'a> Reader<'a> {
         let mut from = body;
         loop {
             let Some((part, rest)) = from.split_once('"') else { return Err(open) };
-            if field.is_empty() { field = Cow::Borrowed(part) } else { field.to_mut().push_str(part) }
+            if field.is_empty() {
+                field = Cow::Borrowed(part)
+            } else {
+                field.to_mut().push_str(part)
+            }
             self.line += lines_in(part.as_bytes());
             if let Some(rest) = rest.strip_prefix('"') {
                 field.to_mut().push('"');

@@ -212,10 +212,7 @@ impl AtPoint {
             rates,
             accuracy: scores.accuracy(point.threshold),
             false_accept_rate: Proportion { count: rates.false_match_rate.count, trials: counts.impostor },
-            false_reject_rate: Proportion {
-                count: rates.false_non_match_rate.count + lost,
-                trials: counts.genuine,
-            },
+            false_reject_rate: Proportion { count: rates.false_non_match_rate.count + lost, trials: counts.genuine },
             evidence: point.evidence.clone(),
         }
     }
@@ -228,7 +225,8 @@ mod tests {
     #[test]
     fn what_was_not_acquired_counts_as_rejected_and_never_as_compared() {
         let pair = |genuine, group| Pair { a: 0, b: 1, genuine, group };
-        let pairs = [pair(true, Some(0)), pair(true, Some(0)), pair(false, Some(0)), pair(false, Some(1)), pair(true, Some(1))];
+        let pairs =
+            [pair(true, Some(0)), pair(true, Some(0)), pair(false, Some(0)), pair(false, Some(1)), pair(true, Some(1))];
         let at = |distance| Compared::Distance { distance, copy: Some(distance < 0.1) };
         let compared = [at(0.4), Compared::NotAcquired(None, Some("blurred")), at(0.5), at(0.9), Compared::Unread];
         let point = OperatingPoint {

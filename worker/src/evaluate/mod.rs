@@ -28,7 +28,7 @@ use self::figures::Figures;
 use self::pairs::PairList;
 use self::plots::{Curve, MOST_CURVES};
 use self::report::{CAVEATS, Group, Report, Unread};
-use crate::face_tools::{Instrument, ToolArgs};
+use crate::face_tools::{Instrument, ToolArgs, printable};
 
 /// Files that cannot be read and are named one by one; the report has all of them.
 const NAMED: usize = 20;
@@ -89,7 +89,7 @@ pub fn run(args: &EvaluateArgs) -> anyhow::Result<u8> {
 
     let report = report(args, &list, &instrument, &acquired, &compared);
     for unread in report.unread.iter().take(NAMED) {
-        tell(format_args!("{}: {}: {}", unread.file, unread.code, unread.message));
+        tell(format_args!("{}: {}: {}", printable(&unread.file), unread.code, unread.message));
     }
     if report.unread.len() > NAMED {
         tell(format_args!("and {} more files could not be read", report.unread.len() - NAMED));

@@ -1,6 +1,7 @@
 //! The labelled pairs: a table with the columns `a`, `b` and `same`.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -99,13 +100,18 @@ impl PairList {
         let a = self.picture(a, folder, indexes);
         let b = self.picture(b, folder, indexes);
         ensure!(a != b, "a and b are the same picture, which says nothing about faces");
-        let line = record.line;
-        if let Some((first, before)) = indexes.pairs.get(&(a.min(b), a.max(b))) {
-            ensure!(*before == (genuine, group), "the pair of line {first} again, with another label or group");
-            self.repeated += 1;
-            return Ok(());
-        }
-        indexes.pairs.insert((a.min(b), a.max(b)), (line, (genuine, group)));
+        match indexes.pairs.entry((a.min(b), a.max(b))) {
+            Entry::Occupied(first) => {
+                let First { line, genuine: before, group: in_group } = first.get();
+                ensure!(
+                    (*before, *in_group) == (genuine, group),
+                    "the pair of line {line} again, with another label or group"
+                );
+                self.repeated += 1;
+                return Ok(());
+            }
+            Entry::Vacant(place) => place.insert(First { line: record.line, genuine, group }),
+        };
         self.pairs.push(Pair { a, b, genuine, group });
         Ok(())
     }
@@ -136,8 +142,15 @@ impl PairList {
 struct Indexes {
     pictures: HashMap<PathBuf, usize>,
     groups: HashMap<String, usize>,
-    /// By the two pictures in either order: the line, and what it said.
-    pairs: HashMap<(usize, usize), (u64, (bool, Option<usize>))>,
+    /// By the two pictures in either order.
+    pairs: HashMap<(usize, usize), First>,
+}
+
+/// Where a pair stood first, and what it said there.
+struct First {
+    line: u64,
+    genuine: bool,
+    group: Option<usize>,
 }
 
 struct Columns {
@@ -189,7 +202,8 @@ mod tests {
 
     #[test]
     fn columns_stand_in_any_order_and_pictures_are_listed_once() {
-        let text = "same,age,b,a,note\nYes,young,y.jpg,x.jpg,\nfalse,old,\"z, 1.jpg\",x.jpg,n\n1,young,x.jpg,/abs/w.png,\n";
+        let text =
+            "same,age,b,a,note\nYes,young,y.jpg,x.jpg,\nfalse,old,\"z, 1.jpg\",x.jpg,n\n1,young,x.jpg,/abs/w.png,\n";
         let list = parse(text, Some("age")).unwrap();
         let names: Vec<_> = list.pictures.iter().map(|picture| picture.name.as_str()).collect();
         assert_eq!(names, ["x.jpg", "y.jpg", "z, 1.jpg", "/abs/w.png"]);

@@ -34,9 +34,8 @@ pub fn trade_off(subject: &str, curves: &[Curve<'_>], points: &[OperatingPoint])
     let most = |count: fn(&Scores) -> usize| curves.iter().map(|curve| count(curve.scores)).max().unwrap_or(0);
     let across = LogAxis::new(most(|scores| scores.impostor().len()));
     let up = LogAxis::new(most(|scores| scores.genuine().len()));
-    let place = |fmr: f64, fnmr: f64| {
-        (LEFT + across.share(fmr) * (RIGHT - LEFT), BOTTOM - up.share(fnmr) * (BOTTOM - TOP))
-    };
+    let place =
+        |fmr: f64, fnmr: f64| (LEFT + across.share(fmr) * (RIGHT - LEFT), BOTTOM - up.share(fnmr) * (BOTTOM - TOP));
     let mut svg = Svg::new(
         WIDTH,
         HEIGHT,

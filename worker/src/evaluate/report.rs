@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::figures::Figures;
 use super::scores::{Claim, Rates, Spread};
 use super::statistics::{CONFIDENCE, Proportion};
+use crate::face_tools::printable;
 
 /// What the numbers are not.
 pub const CAVEATS: [&str; 3] = [
@@ -82,7 +83,11 @@ impl Report {
             "{} pictures, {} pairs{}{}",
             self.pictures,
             self.overall.pairs.genuine + self.overall.pairs.impostor + self.overall.pairs.unread,
-            if self.repeated_pairs > 0 { format!(" ({} repeated rows left out)", self.repeated_pairs) } else { String::new() },
+            if self.repeated_pairs > 0 {
+                format!(" ({} repeated rows left out)", self.repeated_pairs)
+            } else {
+                String::new()
+            },
             if self.gates { "" } else { "; WITHOUT the product's gates" },
         )?;
         if !self.unread.is_empty() {
@@ -195,14 +200,14 @@ fn figures(out: &mut String, figures: &Figures) -> fmt::Result {
 
 fn claim(out: &mut String, claim: &Claim, impostors: u64) -> fmt::Result {
     write!(out, "  FMR {:<7} ", claim.false_match_rate)?;
-    match (&claim.rates, claim.least_supported) {
-        (Some(seen), _) => writeln!(
+    match (claim.threshold, claim.least_supported) {
+        (Some(threshold), _) => writeln!(
             out,
             "threshold {:.4}: FMR observed {}, FNMR {}",
             // Rounded down: a larger threshold would let more match.
-            (f64::from(seen.threshold) * 1e4).floor() / 1e4,
-            counted(seen.observed_false_match_rate),
-            counted(seen.false_non_match_rate)
+            (f64::from(threshold) * 1e4).floor() / 1e4,
+            counted(claim.observed_false_match_rate.unwrap_or_default()),
+            counted(claim.false_non_match_rate.unwrap_or_default())
         ),
         (None, Some(least)) => writeln!(
             out,
@@ -234,9 +239,4 @@ fn rate(rate: Option<f64>) -> String {
         Some(rate) => write!(out, "{rate:.2e}"),
     };
     out
-}
-
-/// A group's name comes from the list: it must not move the cursor or colour the screen.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }

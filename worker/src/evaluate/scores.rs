@@ -40,24 +40,16 @@ pub struct Claim {
     pub false_match_rate: f64,
     /// Whether there is a threshold at which the one-sided 95 % bound of the false-match rate is at most that.
     pub supported: bool,
-    /// The largest such threshold, and what was observed there.
-    #[serde(flatten)]
-    pub rates: Option<Observed>,
+    /// The largest such threshold.
+    pub threshold: Option<f32>,
+    /// FMR observed there.
+    pub observed_false_match_rate: Option<Proportion>,
+    /// FNMR observed there.
+    pub false_non_match_rate: Option<Proportion>,
     /// The least false-match rate that so many impostor comparisons could support, if none of them matched.
     pub least_supported: Option<f64>,
     /// Impostor comparisons without a false match that the claim needs.
     pub impostors_needed: u64,
-}
-
-/// What was observed at a threshold.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Observed {
-    /// The threshold.
-    pub threshold: f32,
-    /// FMR observed.
-    pub observed_false_match_rate: Proportion,
-    /// FNMR observed.
-    pub false_non_match_rate: Proportion,
 }
 
 /// Where the distances of one kind lie.
@@ -135,18 +127,13 @@ impl Scores {
             let first = self.impostor.get(usize::try_from(errors).ok()?)?;
             Some(first.next_down())
         });
-        let observed = threshold.map(|threshold| {
-            let rates = self.rates(threshold);
-            Observed {
-                threshold,
-                observed_false_match_rate: rates.false_match_rate,
-                false_non_match_rate: rates.false_non_match_rate,
-            }
-        });
+        let rates = threshold.map(|threshold| self.rates(threshold));
         Claim {
             false_match_rate: target,
-            supported: observed.is_some(),
-            rates: observed,
+            supported: rates.is_some(),
+            threshold,
+            observed_false_match_rate: rates.map(|rates| rates.false_match_rate),
+            false_non_match_rate: rates.map(|rates| rates.false_non_match_rate),
             least_supported: (trials > 0).then(|| none.bound(CONFIDENCE)),
             impostors_needed: trials_needed(target, CONFIDENCE),
         }
@@ -184,7 +171,16 @@ pub fn round_step(span: f64, parts: f64) -> f64 {
     let raw = (span / parts).max(1e-6);
     let power = 10f64.powf(raw.log10().floor());
     let digit = raw / power;
-    power * if digit <= 1.0 { 1.0 } else if digit <= 2.0 { 2.0 } else if digit <= 5.0 { 5.0 } else { 10.0 }
+    power
+        * if digit <= 1.0 {
+            1.0
+        } else if digit <= 2.0 {
+            2.0
+        } else if digit <= 5.0 {
+            5.0
+        } else {
+            10.0
+        }
 }
 
 #[cfg(test)]
@@ -234,24 +230,23 @@ mod tests {
         let impostor: Vec<f32> = (0..80).map(|i| 0.65 + i as f32 / 1000.0).collect();
         let scores = Scores::new(vec![0.4, 0.66], impostor);
         let refused = scores.claim(1e-4);
-        assert!(!refused.supported && refused.rates.is_none());
+        assert!(!refused.supported && refused.threshold.is_none());
         assert_eq!(refused.impostors_needed, 29_956);
         assert!((refused.least_supported.unwrap() - 0.0368).abs() < 1e-4);
         // 80 impostors support 0.1 with three false matches (bound 0.0946) and not with four (0.1113).
         let claim = scores.claim(0.1);
-        let observed = claim.rates.unwrap();
-        assert_eq!(observed.observed_false_match_rate, Proportion { count: 3, trials: 80 });
-        assert_eq!(observed.false_non_match_rate, Proportion { count: 1, trials: 2 });
-        assert_eq!(observed.threshold, 0.653f32.next_down());
+        assert_eq!(claim.observed_false_match_rate, Some(Proportion { count: 3, trials: 80 }));
+        assert_eq!(claim.false_non_match_rate, Some(Proportion { count: 1, trials: 2 }));
+        assert_eq!(claim.threshold, Some(0.653f32.next_down()));
         assert!(!Scores::default().claim(0.1).supported);
     }
 
     #[test]
     fn equal_distances_are_never_half_matched() {
         let scores = Scores::new(vec![0.1], vec![0.7; 500]);
-        let observed = scores.claim(0.05).rates.unwrap();
-        assert_eq!(observed.observed_false_match_rate.count, 0);
-        assert_eq!(observed.threshold, 0.7f32.next_down());
+        let claim = scores.claim(0.05);
+        assert_eq!(claim.observed_false_match_rate, Some(Proportion { count: 0, trials: 500 }));
+        assert_eq!(claim.threshold, Some(0.7f32.next_down()));
     }
 
     #[test]

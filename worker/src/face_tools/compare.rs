@@ -12,9 +12,11 @@ use serde::Serialize;
 
 use super::instrument::{Instrument, Observation, Role, ToolArgs};
 use super::picture::{PictureError, read_picture};
+use super::printable;
 
 /// What every answer says about itself.
-const NOTICE: &str = "development tool: the product never shows a distance, and decides on several frames under a policy";
+const NOTICE: &str =
+    "development tool: the product never shows a distance, and decides on several frames under a policy";
 
 const COMPARE_HELP: &str = "\
 A development tool: it shows the distance, which the product never does. A is judged as a document's portrait, B as a selfie.
@@ -354,9 +356,4 @@ fn measurements(quality: &Quality) -> String {
         None => format!("{name} {value}"),
     });
     shown.collect::<Vec<_>>().join(", ")
-}
-
-/// A path comes from whoever named the file: it must not move the cursor or colour the screen.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }

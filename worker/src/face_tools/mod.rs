@@ -9,3 +9,8 @@ mod picture;
 pub use compare::{CompareArgs, FaceCommand, run};
 pub use instrument::{Instrument, Observation, ObservedFace, Role, ToolArgs};
 pub use picture::{PictureError, read_picture};
+
+/// Text that somebody else chose, such as a file's name: it must not move the cursor or colour the screen.
+pub fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}

@@ -26,3 +26,17 @@ pub fn judge(context: &Context, file: &str, bytes: &[u8]) -> Vec<Finding> {
     certificate::describe_embedded(context, bytes, &mut finding);
     vec![finding]
 }
+
+/// The signature and chain of an EF.CardSecurity that came with an exchange. Without `--trust` there is nothing to chain it
+/// to, and its signature alone decides.
+pub fn judge_beside(context: &Context, bytes: &[u8], finding: &mut Finding) {
+    let report = emrtd::inspect_card_security(bytes, &context.trust, &context.policy, context.at);
+    finding.gate("card_security_signature", report.gates.signature);
+    let judged = context.has_trust || report.gates.signature != emrtd::GateResult::Passed;
+    finding.gate("card_security_chain", if judged { report.gates.chain } else { emrtd::GateResult::NotRun });
+    finding.note(report.deviations.iter().copied());
+    if let (true, Some(reason)) = (judged, report.reason) {
+        finding.because(reason, context);
+    }
+    finding.details.add_serialised("card_security", &report.security_infos);
+}

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
+use super::card_security;
 use super::context::Context;
 use super::data_groups;
 use super::detail::Details;
@@ -35,7 +36,7 @@ pub fn judge_chip_authentication(context: &Context, file: &str, text: &[u8]) -> 
         file,
         "ca",
         text,
-        &["dg14", "TermPri", "TermPubKey", "SmRapdu", "Token", "CaData"],
+        &["dg14", "card_security", "TermPri", "TermPubKey", "SmRapdu", "Token", "CaData"],
         chip_authentication,
     )
 }
@@ -122,16 +123,30 @@ fn chip_authentication(context: &Context, object: &Object<'_>, finding: &mut Fin
     let members: BTreeMap<Cow<'_, str>, &RawValue> = object.read()?;
     let text = |name: &str| members.get(name).and_then(|raw| serde_json::from_str::<Cow<'_, str>>(raw.get()).ok());
     finding.details.add_some("name", text("name").as_deref());
-    let dg14 = wrapped(0x6e, 0x31, hex_json::bytes("dg14", text("dg14").as_deref())?);
+    let card_security = hex_json::optional_bytes("card_security", text("card_security").as_deref())?;
+    let dg14 = match (text("dg14"), &card_security) {
+        // EF.CardSecurity brings keys of its own.
+        (None, Some(_)) => None,
+        (dg14, _) => Some(wrapped(0x6e, 0x31, hex_json::bytes("dg14", dg14.as_deref())?)),
+    };
+    let dg14 = dg14.as_ref().map(|dg14| dg14.as_slice());
     let transcript = transcript_of(&members)?;
-    let result = emrtd::verify_chip_authentication(&dg14, &transcript.evidence(None));
+    let result = match (&card_security, dg14) {
+        (Some(file), _) => emrtd::verify_chip_authentication_with_card_security(dg14, file, &transcript.evidence(None)),
+        (None, dg14) => emrtd::verify_chip_authentication(dg14.unwrap_or_default(), &transcript.evidence(None)),
+    };
     conclude("chip_authentication", result, context, finding);
+    if let Some(file) = &card_security {
+        card_security::judge_beside(context, file, finding);
+    }
     finding.details.add_serialised("terminal", &transcript.terminal());
     if text("terminal").as_deref() == Some("server") && transcript.terminal() == Terminal::Integrator {
         let note = "a terminal's key that is in the file is known outside the server: judged as an integrator's";
         finding.details.add("note", note);
     }
-    finding.details.add("dg14", data_groups::describe_dg14(&dg14));
+    if let Some(dg14) = dg14 {
+        finding.details.add("dg14", data_groups::describe_dg14(dg14));
+    }
     Ok(())
 }
 

@@ -68,7 +68,8 @@ pub fn scaled(image: &RgbImage, height: usize) -> RgbImage {
             let count = (rows.len() * columns.len()) as u32;
             for channel in 0..3 {
                 let pixels = rows.clone().flat_map(|row| columns.clone().map(move |column| (row, column)));
-                let sum: u32 = pixels.map(|(r, c)| u32::from(image.data()[(r * image.width() + c) * 3 + channel])).sum();
+                let sum: u32 =
+                    pixels.map(|(r, c)| u32::from(image.data()[(r * image.width() + c) * 3 + channel])).sum();
                 data.push((sum / count) as u8);
             }
         }
