@@ -62,6 +62,10 @@ fn one_person_matches_and_two_do_not() {
     let first = format!("NO MATCH  distance {:.4}, more than 0.6", answer["distance"].as_f64().unwrap());
     assert!(text.stdout.starts_with(&first) && text.stdout.contains("development tool"), "{}", text.stdout);
     assert!(text.stderr.is_empty(), "{}", text.stderr);
+
+    let loud = worker(&["--log", "trace", "face", "compare", a.to_str().unwrap(), b.to_str().unwrap(), "--json"]);
+    let digits = answer["distance"].as_f64().unwrap().to_string();
+    assert!(loud.stdout.contains(&digits[..5]) && !loud.stderr.contains(&digits[..5]), "{}", loud.stderr);
 }
 
 #[test]
@@ -145,14 +149,20 @@ fn a_picture_that_cannot_be_used_is_named() {
         ("bomb.jpg", &jpeg_bomb(), "image_too_many_pixels"),
         ("bomb.png", &png_bomb(), "image_too_many_pixels"),
     ];
-    for (name, bytes, code) in cases {
+    let file = |(name, bytes, code): &(&str, &[u8], &'static str)| {
         let path = folder.path().join(name);
         std::fs::write(&path, bytes).unwrap();
-        let (answer, status) = compare(&photos.join("obama.jpg"), &path);
-        assert_eq!((status, answer["reason"].as_str().unwrap()), (2, code), "{name}: {answer}");
-        assert_eq!(answer["b"]["error"]["code"], code, "{name}");
-        assert_eq!(answer["a"]["faces"], 1, "what can be told about the other picture is told");
+        (path, *code)
+    };
+    for two in cases.chunks(2) {
+        let [(a, a_code), (b, b_code)] = [file(&two[0]), file(&two[1])];
+        let (answer, status) = compare(&a, &b);
+        assert_eq!((status, answer["reason"].as_str().unwrap()), (2, a_code), "{answer}");
+        assert_eq!((&answer["a"]["error"]["code"], &answer["b"]["error"]["code"]), (&a_code.into(), &b_code.into()));
     }
+    // What can be told about the other picture is told.
+    let (answer, status) = compare(&photos.join("obama.jpg"), &folder.path().join("cut.jpg"));
+    assert_eq!((status, &answer["a"]["faces"], &answer["b"]["faces"]), (2, &1.into(), &0.into()));
     let (answer, status) = compare(&folder.path().join("none.jpg"), folder.path());
     assert_eq!((status, answer["reason"].as_str().unwrap()), (2, "file_missing"));
     assert_eq!(answer["b"]["error"]["code"], "file_not_regular");

@@ -175,7 +175,9 @@ mod tests {
     fn an_unknown_day_of_birth_costs_only_what_is_made_of_it() {
         let needing = ["date_of_birth", "age_over_18", "kayle_human_id"];
         let others = ["family_name", "kayle_document_id", "age_over_018"];
-        assert!(needing.iter().all(|key| needs_date_of_birth(key)) && !others.iter().any(|key| needs_date_of_birth(key)));
+        assert!(
+            needing.iter().all(|key| needs_date_of_birth(key)) && !others.iter().any(|key| needs_date_of_birth(key))
+        );
         let unknown = DocumentData { date_of_birth: None, ..document() };
         let selected: Vec<String> = needing.iter().chain(&others[..2]).map(|key| (*key).to_owned()).collect();
         let claims = claims(&unknown, &selected, &keys(1), date(2026, 11, 22));
