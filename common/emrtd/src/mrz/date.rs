@@ -70,13 +70,17 @@ impl PartialDate {
     }
 }
 
+/// Chips have been in documents since 2004: an earlier expiry is none, while states write the year 99 into documents that never
+/// expire.
+const EARLIEST_EXPIRY: i32 = 2000;
+
 /// A six-digit expiry. The century is the one that puts the date nearest to the verification
-/// time (from 50 years before to 49 after): no document is valid for longer.
+/// time (from 50 years before to 49 after), but not before there were chips.
 pub(super) fn expiry(digits: &[u8], at: UnixTime) -> Option<Date> {
     let [year, month, day] = pairs(digits)?;
     let (year, month, day) = (year?, month?, day?);
     let now = i32::from(Date::at(at).year);
-    let earliest = now - 50;
+    let earliest = EARLIEST_EXPIRY.max(now - 50);
     let year = earliest + (i32::from(year) - earliest).rem_euclid(100);
     Date::existing(u16::try_from(year).ok()?, month, day)
 }
@@ -178,8 +182,11 @@ mod tests {
     fn expiry_century_is_the_nearest() {
         assert_eq!(expiry_iso("350101").as_deref(), Some("2035-01-01"));
         assert_eq!(expiry_iso("750101").as_deref(), Some("2075-01-01"));
-        assert_eq!(expiry_iso("760101").as_deref(), Some("1976-01-01"));
-        assert_eq!(expiry_iso("991231").as_deref(), Some("1999-12-31"));
+        assert_eq!(expiry_iso("760101").as_deref(), Some("2076-01-01"));
+        assert_eq!(expiry_iso("991231").as_deref(), Some("2099-12-31"));
+        assert_eq!(expiry_iso("000101").as_deref(), Some("2000-01-01"));
+        let in_2070 = |digits: &str| expiry(digits.as_bytes(), UnixTime(3_155_760_000)).map(|date| date.year);
+        assert_eq!([in_2070("200101"), in_2070("190101")], [Some(2020), Some(2119)]);
     }
 
     #[test]
