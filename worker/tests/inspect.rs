@@ -745,6 +745,31 @@ fn reference_lists_hold_under_their_own_anchors_alone() {
     }
 }
 
+/// One of them names its key and one names none, so that its own signature is known by its name alone.
+#[test]
+fn reference_authorities_changed_anywhere_do_not_hold() {
+    let Some(data) = reference() else { return };
+    let world = World::new();
+    for name in ["DE_CSCA_048B.cer", "NL_ROOT_CA.cer"] {
+        let genuine = std::fs::read(data.join("masterlists").join(name)).unwrap();
+        let genuine_path = world.write(name, &genuine);
+        let changed: Vec<String> = (40..genuine.len())
+            .step_by(97)
+            .chain([genuine.len() - 1])
+            .map(|at| world.write(&format!("{at}-{name}"), &changed(&genuine, at)))
+            .collect();
+        let files: Vec<&str> = changed.iter().map(String::as_str).collect();
+        let ran = inspect(&[&["cert", &genuine_path][..], &files].concat());
+        assert_eq!(
+            (ran.findings[0]["valid"].clone(), ran.findings[0]["gates"]["signature"].clone()),
+            (json!(true), json!("passed"))
+        );
+        for finding in &ran.findings[1..] {
+            assert_eq!(finding["valid"], false, "{finding}");
+        }
+    }
+}
+
 #[test]
 fn reference_data_groups_and_exchanges_are_read() {
     let Some(data) = reference() else { return };

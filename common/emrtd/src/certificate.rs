@@ -57,6 +57,9 @@ pub(crate) struct Certificate {
     critical_extension_unknown: bool,
 }
 
+/// Longest serial number; RFC 5280 section 4.1.2.2 allows 20 octets, and some authorities take more.
+const MAX_SERIAL: usize = 1024;
+
 /// Whether the algorithm inside the signed part is the one beside it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum AlgorithmAgreement {
@@ -105,6 +108,9 @@ impl Certificate {
         }
         // Negative and over-long serial numbers exist; they are compared, never computed with.
         let serial = strip_zeros(fields.expect(Tag::INTEGER)?.value);
+        if serial.len() > MAX_SERIAL {
+            return Err(Asn1Error::Value);
+        }
         let inner_algorithm = fields.expect(Tag::SEQUENCE)?;
         let issuer_tlv = fields.expect(Tag::SEQUENCE)?;
         let issuer = name::parse(&issuer_tlv)?;

@@ -6,7 +6,7 @@ use crate::{
     asn1::{Reader, Tag},
     certificate::Certificate,
     cms::{MAX_CANDIDATES, SignedData, SignerInfo, VerifiedSigner},
-    crypto::key::KeyError,
+    crypto::key::{KeyError, PublicKey},
     deviation::{Deviation, DeviationSet},
     evidence::UnixTime,
     oid,
@@ -18,6 +18,19 @@ use crate::{
 /// Certificates of one file whose issuer is looked for. A file can bring many for which the signature holds, all under one
 /// key of its maker, and each would be tried under every key of its issuer's name.
 const MAX_CHAINS: usize = 8;
+
+/// What the signatures of one SOD may cost together, in the unit of [`effort`]: four signers with eight candidates each, of keys
+/// that documents have.
+const MAX_EFFORT: i32 = 32;
+
+/// What a verification costs: RSA's grows with the square of the modulus, and the largest take as long as four of
+/// any other key that documents have.
+fn effort(certificate: &Certificate) -> i32 {
+    match certificate.key.as_ref().map(|key| key.key()) {
+        Ok(PublicKey::Rsa { modulus, .. }) if modulus.len() > 512 => 4,
+        _ => 1,
+    }
+}
 
 /// The CMS inside the SOD, its content type among those of an LDS security object.
 pub(crate) fn parse(sod: &[u8]) -> Result<SignedData<'_>, Reason> {
@@ -78,6 +91,7 @@ pub(crate) fn verify_signature(data: &SignedData<'_>, trust: &TrustStore, policy
     let mut failure = Reason::SignerCertificateNotFound;
     let mut untrusted = None;
     let mut chains_left = MAX_CHAINS;
+    let mut effort_left = MAX_EFFORT;
     for info in &data.signers {
         if let Err(reason) = info.check_content(data) {
             failure = reason;
@@ -86,6 +100,10 @@ pub(crate) fn verify_signature(data: &SignedData<'_>, trust: &TrustStore, policy
         let embedded = data.certificates.iter().filter_map(|der| trust.fitting(der, &info.identifier));
         let stored = std::iter::once_with(|| trust.stored_fitting(&info.identifier)).flatten();
         for fitting in embedded.chain(stored).take(MAX_CANDIDATES) {
+            effort_left -= effort(fitting.certificate());
+            if effort_left < 0 {
+                break;
+            }
             let verified = match verify_under(info, fitting.certificate(), policy) {
                 Ok(verified) => verified,
                 Err(reason) => {

@@ -315,19 +315,19 @@ impl Audit {
                     let newest = self.crls.iter().filter(|list| list.problem.is_none());
                     let newest = newest.filter(|list| list.country.as_deref() == Some(code));
                     let due = newest.filter_map(|list| list.next_update).max();
-                    let due = due.map_or_else(|| "never said when".to_owned(), |due| format!("due {due}"));
-                    problems.push(finding(
-                        Topic::CrlStale,
-                        format!("{code}: no revocation list is current, the next was {due}"),
-                    ));
+                    let due = match due {
+                        Some(due) if due > self.at => "the newest is of a time yet to come".to_owned(),
+                        Some(due) => format!("the next was due {due}"),
+                        None => "the newest never said when the next is due".to_owned(),
+                    };
+                    problems.push(finding(Topic::CrlStale, format!("{code}: no revocation list is current, {due}")));
                 }
             }
             let valid = country.authorities - country.expired;
-            if valid > 0 && valid == country.expiring {
-                warnings.push(finding(
-                    Topic::AuthorityExpiring,
-                    format!("{code}: no country signing certificate outlasts the window"),
-                ));
+            if country.authorities > 0 && valid == country.expiring {
+                let what = if valid > 0 { "outlasts the window" } else { "is valid any more" };
+                warnings
+                    .push(finding(Topic::AuthorityExpiring, format!("{code}: no country signing certificate {what}")));
             }
         }
         if !absent.is_empty() {

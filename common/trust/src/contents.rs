@@ -9,8 +9,9 @@ use crate::source::{Found, Refusal};
 
 /// Places remembered for one item: the first, and the latest of the others.
 const MAX_PROVENANCE: usize = 16;
-/// Of one issuer's lists that no certificate vouches for, those that may wait for one.
-const MAX_WAITING_CRLS: usize = 4;
+/// Of one issuer's lists that no certificate vouches for, those that may wait for one. Further ones are turned away and
+/// counted: nothing that waits may be pushed out by what anybody can write.
+const MAX_WAITING_CRLS: usize = 256;
 
 /// The contents of a store.
 #[derive(Clone, Default)]
@@ -178,12 +179,12 @@ impl Contents {
         removed
     }
 
-    /// Drops revocation lists that another one replaces in every respect, and all but a few of those that nothing
-    /// vouches for; how many went.
+    /// Drops revocation lists that a verified one replaces in every respect, and turns new ones away that nothing vouches for
+    /// where too many wait already.
     ///
     /// An older list that names a certificate which no later one names is kept: its entry still revokes. So the store
     /// grows with what states stop listing and not with every list they publish.
-    pub(crate) fn tidy(&mut self) -> usize {
+    pub(crate) fn tidy(&mut self) -> Tidied {
         let waiting = self.waiting_crls();
         let mut issuers: HashMap<String, Vec<(Fingerprint, CrlInfo)>> = HashMap::new();
         for ((kind, name), item) in &self.items {
@@ -194,11 +195,16 @@ impl Contents {
             }
         }
         let mut dropped: HashSet<Fingerprint> = HashSet::new();
+        let mut turned_away = 0;
         for mut lists in issuers.into_values() {
             lists.sort_by_key(|(name, info)| (std::cmp::Reverse((info.this_update, info.next_update)), *name));
             let (unverified, verified): (Vec<_>, Vec<_>) =
                 lists.into_iter().partition(|(name, _)| waiting.contains_key(name));
-            dropped.extend(unverified.iter().skip(MAX_WAITING_CRLS).map(|(name, _)| *name));
+            let (new, waiting): (Vec<_>, Vec<_>) =
+                unverified.iter().partition(|(name, _)| self.added.contains(&(Kind::Crl, *name)));
+            let room = MAX_WAITING_CRLS.saturating_sub(waiting.len());
+            dropped.extend(new.iter().skip(room).map(|(name, _)| *name));
+            turned_away += new.len().saturating_sub(room);
             let mut kept: Vec<&Fingerprint> = Vec::new();
             for (name, _) in &verified {
                 let der = |name: &Fingerprint| self.items.get(&(Kind::Crl, *name)).map(|item| &*item.der);
@@ -213,7 +219,8 @@ impl Contents {
                 }
             }
         }
-        self.keep(|(kind, name), _| *kind != Kind::Crl || !dropped.contains(name))
+        let gone = self.keep(|(kind, name), _| *kind != Kind::Crl || !dropped.contains(name));
+        Tidied { superseded: gone - turned_away, turned_away }
     }
 
     /// Revocation lists that no certificate of the store vouches for.
@@ -234,6 +241,14 @@ impl Contents {
         };
         store.rejected_crls().iter().filter_map(named).collect()
     }
+}
+
+/// What tidying did.
+pub(crate) struct Tidied {
+    /// Lists that a verified one replaces.
+    pub superseded: usize,
+    /// New lists that nothing vouches for, of issuers of whom too many wait.
+    pub turned_away: usize,
 }
 
 fn describe(place: &Provenance) -> String {

@@ -8,7 +8,7 @@ use proofmill_emrtd::{TrustStore, TrustStoreBuilder};
 
 use crate::anchors::Anchors;
 use crate::item::Kind;
-use crate::source::{self, Found, Refusal, Visitor};
+use crate::source::{self, Above, Entered, Found, Refusal, Visitor};
 use crate::store::{StoreError, TrustFolder};
 
 /// Where a verifier's trust comes from.
@@ -104,8 +104,8 @@ impl TrustSource {
         let mut files = Vec::new();
         for path in self.paths.iter().chain(&self.anchors) {
             match TrustFolder::at(path) {
-                Some(folder) => note(&folder.file(), 0, &mut files),
-                None => note(path, 0, &mut files),
+                Some(folder) => note(&folder.file(), &mut Above::default(), &mut files),
+                None => note(path, &mut Above::default(), &mut files),
             }
         }
         State(files)
@@ -120,6 +120,8 @@ pub struct State(Vec<(PathBuf, Option<Stamp>)>);
 struct Stamp {
     length: u64,
     modified: Option<SystemTime>,
+    /// Seconds and nanoseconds of the last change of the file or of what is known of it: the time of modification can be set.
+    changed: (i64, i64),
     /// A file that replaces another may have its length and, in a coarse clock, its time.
     inode: u64,
 }
@@ -127,21 +129,27 @@ struct Stamp {
 impl Stamp {
     fn of(metadata: &Metadata) -> Stamp {
         #[cfg(unix)]
-        let inode = std::os::unix::fs::MetadataExt::ino(metadata);
+        let (changed, inode) = {
+            use std::os::unix::fs::MetadataExt as _;
+            ((metadata.ctime(), metadata.ctime_nsec()), metadata.ino())
+        };
         #[cfg(not(unix))]
-        let inode = 0;
-        Stamp { length: metadata.len(), modified: metadata.modified().ok(), inode }
+        let (changed, inode) = ((0, 0), 0);
+        Stamp { length: metadata.len(), modified: metadata.modified().ok(), changed, inode }
     }
 }
 
-fn note(path: &Path, depth: usize, files: &mut Vec<(PathBuf, Option<Stamp>)>) {
+fn note(path: &Path, above: &mut Above, files: &mut Vec<(PathBuf, Option<Stamp>)>) {
     match path.metadata() {
-        Ok(metadata) if metadata.is_dir() && depth <= 8 => {
-            for entry in source::entries(path).unwrap_or_default() {
-                note(&entry, depth + 1, files);
+        Ok(metadata) if metadata.is_dir() => {
+            if let Ok(Entered::Anew) = above.enter(path) {
+                for entry in source::entries(path).unwrap_or_default() {
+                    note(&entry, above, files);
+                }
+                above.leave();
             }
             // An empty folder and an absent one are two states.
-            files.push((path.to_owned(), Some(Stamp { length: 0, modified: None, inode: 0 })));
+            files.push((path.to_owned(), Some(Stamp { length: 0, modified: None, changed: (0, 0), inode: 0 })));
         }
         metadata => files.push((path.to_owned(), metadata.ok().map(|metadata| Stamp::of(&metadata)))),
     }

@@ -129,7 +129,7 @@ pub fn read(paths: &[PathBuf], anchors: &Anchors, visitor: &mut dyn Visitor) -> 
         let source = label(path);
         let metadata = path.metadata().map_err(|error| whole(&source, unreadable(&error)))?;
         if metadata.is_dir() {
-            walk(path, 0, anchors, visitor)?;
+            walk(path, &mut Above::default(), anchors, visitor)?;
         } else {
             let mut named = Strict { visitor: &mut *visitor, failure: None };
             read_file(path, anchors, true, &mut named);
@@ -149,16 +149,19 @@ pub fn read_stream(stream: impl Read, source: &str, anchors: &Anchors, visitor: 
 
 /// The octets of all files that [`read`] would read.
 pub fn size(paths: &[PathBuf]) -> u64 {
-    fn of(path: &Path, depth: usize) -> u64 {
+    fn of(path: &Path, above: &mut Above) -> u64 {
         match path.metadata() {
-            Ok(metadata) if metadata.is_dir() && depth <= MAX_DEPTH => {
-                entries(path).unwrap_or_default().iter().map(|path| of(path, depth + 1)).sum()
+            Ok(metadata) if metadata.is_dir() => {
+                let Ok(Entered::Anew) = above.enter(path) else { return 0 };
+                let size = entries(path).unwrap_or_default().iter().map(|path| of(path, above)).sum();
+                above.leave();
+                size
             }
             Ok(metadata) if metadata.is_file() => metadata.len(),
             _ => 0,
         }
     }
-    paths.iter().map(|path| of(path, 0)).sum()
+    paths.iter().map(|path| of(path, &mut Above::default())).sum()
 }
 
 /// The visible entries of a folder in a fixed order, so that two reads of one folder give the same.
@@ -171,14 +174,62 @@ pub(crate) fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(names.into_iter().map(|name| folder.join(name)).collect())
 }
 
-fn walk(folder: &Path, depth: usize, anchors: &Anchors, visitor: &mut dyn Visitor) -> Result<(), Refusal> {
-    let source = label(folder);
-    if depth > MAX_DEPTH {
-        return Err(whole(&source, Reason::TooDeep));
+/// The folders above, by what they are and not by name: a link to one of them would be walked for ever.
+#[derive(Default)]
+pub(crate) struct Above(Vec<PathBuf>);
+
+impl Above {
+    /// Enters a folder, unless it is among those above or they are too many.
+    pub fn enter(&mut self, folder: &Path) -> io::Result<Entered> {
+        let real = folder.canonicalize()?;
+        if self.0.contains(&real) {
+            return Ok(Entered::Before);
+        }
+        if self.0.len() > MAX_DEPTH {
+            return Ok(Entered::TooDeep);
+        }
+        self.0.push(real);
+        Ok(Entered::Anew)
     }
-    for path in entries(folder).map_err(|error| whole(&source, unreadable(&error)))? {
+
+    /// Leaves the folder entered last.
+    pub fn leave(&mut self) {
+        self.0.pop();
+    }
+}
+
+/// See [`Above::enter`].
+pub(crate) enum Entered {
+    /// To be left again.
+    Anew,
+    /// It is one of the folders above.
+    Before,
+    /// Too many folders are above.
+    TooDeep,
+}
+
+fn walk(folder: &Path, above: &mut Above, anchors: &Anchors, visitor: &mut dyn Visitor) -> Result<(), Refusal> {
+    let source = label(folder);
+    match above.enter(folder).map_err(|error| whole(&source, unreadable(&error)))? {
+        Entered::Anew => {}
+        Entered::Before => return Ok(()),
+        Entered::TooDeep => return Err(whole(&source, Reason::TooDeep)),
+    }
+    let walked = walk_entries(folder, &source, above, anchors, visitor);
+    above.leave();
+    walked
+}
+
+fn walk_entries(
+    folder: &Path,
+    source: &str,
+    above: &mut Above,
+    anchors: &Anchors,
+    visitor: &mut dyn Visitor,
+) -> Result<(), Refusal> {
+    for path in entries(folder).map_err(|error| whole(source, unreadable(&error)))? {
         if path.is_dir() {
-            if let Err(refusal) = walk(&path, depth + 1, anchors, visitor) {
+            if let Err(refusal) = walk(&path, above, anchors, visitor) {
                 visitor.refused(refusal);
             }
         } else {

@@ -76,8 +76,11 @@ pub struct Import {
     pub superseded: usize,
     /// Items that went because their source did.
     pub removed: usize,
-    /// Revocation lists of the store that no certificate of it vouches for.
+    /// Revocation lists of the store that no certificate of it vouches for. They wait for one, and a list that is verified
+    /// replaces none of them.
     pub crls_not_counting: usize,
+    /// New revocation lists that were not taken, because nothing vouches for them and too many of their issuer wait already.
+    pub crls_turned_away: usize,
 }
 
 /// Items by kind.
@@ -193,7 +196,9 @@ impl TrustFolder {
                 }
             }
             if contents.changed() {
-                import.superseded = contents.tidy();
+                let tidied = contents.tidy();
+                import.superseded = tidied.superseded;
+                import.crls_turned_away = tidied.turned_away;
             }
             contents.added().for_each(|kind| import.taken.count(kind));
             import.crls_not_counting = contents.waiting_crls().len();

@@ -75,7 +75,11 @@ fn conclude(context: &Context, judgement: &CertificateJudgement, finding: &mut F
 /// Whether a certificate's own signature holds, where its signer is known: found, or by its own words itself.
 fn own_signature(judgement: &CertificateJudgement) -> Option<bool> {
     let certificate = &judgement.certificate;
-    let names_itself = certificate.authority_key_identifier.as_ref() == Some(&certificate.key_identifier);
+    // One that names no key names its own, if the issuer's name is its own.
+    let names_itself = match &certificate.authority_key_identifier {
+        Some(identifier) => *identifier == certificate.key_identifier,
+        None => certificate.self_issued,
+    };
     match &judgement.classification {
         Some(Classification::SelfSigned | Classification::Link { .. }) => Some(true),
         Some(Classification::SignerAbsent { detail: SignerAbsence::SignatureInvalid }) if names_itself => Some(false),

@@ -62,7 +62,7 @@ pub fn run(args: ImportArgs) -> anyhow::Result<u8> {
         }
         writeln!(out, "{}", describe(&import, refusals))?;
     }
-    Ok(u8::from(refusals > 0))
+    Ok(u8::from(refusals > 0 || import.crls_turned_away > 0))
 }
 
 /// Reads paths and merges them into the store: what was done, the first refusals, how many there were.
@@ -87,7 +87,7 @@ pub fn import(
 
 /// For people.
 pub fn describe(import: &Import, refusals: usize) -> String {
-    let Import { epoch, taken, known, superseded, removed, crls_not_counting, .. } = import;
+    let Import { epoch, taken, known, superseded, removed, crls_not_counting, crls_turned_away, .. } = import;
     let mut text = format!(
         "epoch {epoch}: {} new ({} csca, {} dsc, {} crl), {known} known, {refusals} refused",
         taken.all(),
@@ -98,7 +98,8 @@ pub fn describe(import: &Import, refusals: usize) -> String {
     for (count, what) in [
         (superseded, "revocation lists replaced by newer ones"),
         (removed, "removed"),
-        (crls_not_counting, "revocation lists that no certificate vouches for"),
+        (crls_not_counting, "revocation lists that no certificate vouches for, waiting for one"),
+        (crls_turned_away, "revocation lists not taken: nothing vouches for them, and too many of their issuer wait"),
     ] {
         if *count > 0 {
             text.push_str(&format!(", {count} {what}"));

@@ -229,6 +229,11 @@ fn verify_under<'c>(
 /// The embedded certificate under whose key a signature holds.
 fn signed_by(data: &SignedData<'_>, signer: &SignerInfo<'_>) -> Result<Certificate, MasterListError> {
     signer.check_content(data).map_err(MasterListError::Signature)?;
+    // As of a SOD under the default policy: nobody signs that list, so a change of it would go unseen.
+    let unlisted = Deviation::DigestAlgorithmNotListed;
+    if data.deviations.contains(unlisted) {
+        return Err(MasterListError::Signature(Reason::DeviationRefused(unlisted)));
+    }
     let mut failure = MasterListError::Signature(Reason::SignerCertificateNotFound);
     for certificate in candidates(data, signer) {
         match verify_candidate(signer, &certificate) {

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use proofmill_emrtd::MasterListError;
-use proofmill_trust::{Anchors, Collected, Found, Kind, LdifError, Reason, Refusal, Visitor, read_stream};
+use proofmill_trust::{Anchors, Collected, Found, Kind, LdifError, Reason, Refusal, TrustSource, Visitor, read_stream};
 
 use crate::mint::{Authority, anchors, ldif_record, pem};
 
@@ -176,6 +176,21 @@ fn a_directory_gives_signers_lists_and_master_lists_and_refuses_by_entry() {
         ]
     ));
     assert!(all.refused.iter().all(|refusal| refusal.in_collection));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_that_links_to_itself_is_read_once() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("ca.cer"), Authority::new("UT", 1).der).unwrap();
+    for link in 0..12 {
+        std::os::unix::fs::symlink(".", folder.path().join(format!("l{link}"))).unwrap();
+    }
+    let (all, refusal) = try_read(folder.path(), &Anchors::NONE);
+    assert!(refusal.is_none() && all.refused.is_empty());
+    assert_eq!(all.found.len(), 1);
+    let source = TrustSource { paths: vec![folder.path().to_owned()], ..TrustSource::default() };
+    assert_eq!(source.state(), source.state());
 }
 
 #[test]
