@@ -46,7 +46,7 @@ async fn model(args: &DoctorArgs) -> anyhow::Result<String> {
     let pack = crate::face::pack_folder(args.engine.pack.as_deref());
     let metrics = Arc::new(Metrics::new(&crate::build_info("doctor"))?);
     let (device, threads, max_batch) = (args.engine.device, args.engine.threads(), args.engine.max_batch());
-    let service = FaceService::start(&pack, device, threads, max_batch, metrics)?;
+    let service = FaceService::start(&pack, &args.engine.terms, device, threads, max_batch, metrics)?;
     let text = format!("{} from {}", service.model(), pack.display());
     service.drain().await;
     Ok(text)

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use futures::future::BoxFuture;
 use proofmill_face::{
-    BatchConfig, BatchReport, BatchService, Device, EngineError, FaceFailure, FaceVerdict, LoadOptions, Matcher, Pack,
-    Prepared,
+    BatchConfig, BatchReport, BatchService, Device, EngineError, FaceFailure, FaceVerdict, LoadOptions, MatchPolicy,
+    Matcher, Pack, PackIdentity, Prepared,
 };
 use proofmill_telemetry::Metrics;
 
@@ -31,7 +31,7 @@ pub trait FaceStage: Send + Sync + 'static {
 }
 
 /// The default pack.
-const DEFAULT_PACK: &str = "proofmill-open-1";
+pub const DEFAULT_PACK: &str = "proofmill-open-1";
 
 /// Where the networks run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -42,6 +42,47 @@ pub enum DeviceChoice {
     Cpu,
     /// CUDA devices only; an error without one.
     Cuda,
+}
+
+/// Which packs are taken, and which of a pack's operating points decides.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct PackTerms {
+    /// Take a model pack that is not marked for commercial use
+    #[arg(long, env = "PROOFMILL_ALLOW_NON_COMMERCIAL")]
+    pub allow_non_commercial: bool,
+    /// Operating point of the pack that decides, by its name [default: the pack's own]
+    #[arg(long, value_name = "NAME", env = "PROOFMILL_OPERATING_POINT", conflicts_with = "false_match_rate")]
+    pub operating_point: Option<String>,
+    /// Decide at the operating point that was measured to keep this false-match rate, such as 1e-4; refused when the
+    /// pack has none
+    #[arg(long, value_name = "RATE", env = "PROOFMILL_FALSE_MATCH_RATE", value_parser = rate)]
+    pub false_match_rate: Option<f64>,
+}
+
+impl PackTerms {
+    /// How strict to be when a pack is read.
+    pub fn options(&self) -> LoadOptions {
+        LoadOptions { allow_non_commercial: self.allow_non_commercial }
+    }
+
+    /// The policy under which `pack` decides.
+    ///
+    /// # Errors
+    /// The pack has no operating point for the rate that was asked for.
+    pub fn policy(&self, pack: &Pack) -> anyhow::Result<MatchPolicy> {
+        let operating_point = match self.false_match_rate {
+            Some(rate) => Some(pack.operating_point_for(rate)?.name.clone()),
+            None => self.operating_point.clone(),
+        };
+        Ok(MatchPolicy { operating_point, ..MatchPolicy::default() })
+    }
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate > 0.0 && rate < 1.0 => Ok(rate),
+        _ => Err("expected a rate between 0 and 1, such as 1e-4".to_owned()),
+    }
 }
 
 /// The real face stage: a model pack on every device, behind one batcher.
@@ -56,9 +97,10 @@ impl FaceService {
     /// Loads the pack and starts the executor threads.
     ///
     /// # Errors
-    /// The pack is absent, not the one it claims to be, or does not fit the device.
+    /// The pack is absent, not the one it claims to be, refused by `terms`, or does not fit the device.
     pub fn start(
         pack: &Path,
+        terms: &PackTerms,
         choice: DeviceChoice,
         threads: usize,
         max_batch: Option<usize>,
@@ -67,15 +109,16 @@ impl FaceService {
         let devices = devices(choice)?;
         let mut matchers = Vec::with_capacity(devices.len());
         for device in &devices {
-            let loaded = load(pack)?;
-            let matcher = Matcher::new(loaded, *device, threads)
+            let loaded = load(pack, terms.options())?;
+            let policy = terms.policy(&loaded)?;
+            let matcher = Matcher::with_policy(loaded, *device, threads, policy)
                 .with_context(|| format!("cannot build the model pack {} on {device}", pack.display()))?;
             matchers.push(Arc::new(matcher));
         }
         let matcher = matchers.first().context("no device to run on")?.clone();
         let on_gpu = devices.iter().any(|device| matches!(device, Device::Cuda(_)));
         let identity = matcher.identity();
-        let model = format!("{}@{}/{}", identity.name, identity.version, identity.operating_point);
+        let model = record(identity);
         let batches =
             BatchService::spawn_observed(matchers, batches(max_batch, on_gpu), move |report| observe(&metrics, report));
         Ok(Self { matcher, batches, model, devices })
@@ -148,15 +191,26 @@ fn observe(metrics: &Metrics, report: &BatchReport) {
     metrics.device_busy_seconds.with_label_values(&[&*device]).inc_by(report.busy.as_secs_f64());
 }
 
+/// What goes on record with each verdict: name and version, the first twelve digits of the SHA-256 of `pack.toml`, which
+/// pins every file and threshold, and the operating point.
+fn record(identity: &PackIdentity) -> String {
+    let digest = identity.sha256.get(..12).unwrap_or(&identity.sha256);
+    format!("{}@{}+{digest}/{}", identity.name, identity.version, identity.operating_point)
+}
+
 /// Reads and checks a pack.
 ///
 /// # Errors
 /// It is absent or not the one it claims to be; the message names the file and what to do.
-pub fn load(pack: &Path) -> anyhow::Result<Pack> {
-    Pack::load(pack, LoadOptions::default()).with_context(|| {
-        format!("cannot load the model pack {} (`cargo xtask setup` fetches the default one)", pack.display())
+pub fn load(pack: &Path, options: LoadOptions) -> anyhow::Result<Pack> {
+    Pack::load(pack, options).with_context(|| {
+        let hint = if pack.join("pack.toml").is_file() { "" } else { " (`models fetch` gets the default one)" };
+        format!("cannot load the model pack {}{hint}", pack.display())
     })
 }
+
+/// How packs are read by tools that verify nobody: a licence does not keep them from looking.
+pub const FOR_TOOLS: LoadOptions = LoadOptions { allow_non_commercial: true };
 
 /// The pack to use: the one asked for, or the default one where set-up puts it. `PROOFMILL_MODELS` may name a pack or a
 /// folder of packs.
@@ -167,16 +221,22 @@ pub fn pack_folder(asked: Option<&Path>) -> PathBuf {
     if let Some(path) = asked {
         return named(path);
     }
-    let cache = std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
-        .unwrap_or_default();
-    let candidates = [PathBuf::from(".models"), cache.join("proofmill/models")];
+    let cache = cache();
+    let candidates = [PathBuf::from(".models"), cache.clone()];
     candidates
         .iter()
         .map(|path| named(path))
         .find(|path| path.join("pack.toml").is_file())
-        .unwrap_or_else(|| cache.join("proofmill/models").join(DEFAULT_PACK))
+        .unwrap_or_else(|| cache.join(DEFAULT_PACK))
+}
+
+/// Where packs are kept for one user.
+pub fn cache() -> PathBuf {
+    std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
+        .unwrap_or_default()
+        .join("proofmill/models")
 }
 
 /// The devices that a choice amounts to, at least one.

@@ -181,10 +181,10 @@ impl Worker {
         let reloader = Reloader::start(source, reload.trust_reload, clock.clone(), metrics.clone()).await?;
 
         let pack = crate::face::pack_folder(engine.pack.as_deref());
-        let (device, max_batch) = (engine.device, engine.max_batch());
+        let (device, max_batch, terms) = (engine.device, engine.max_batch(), engine.terms.clone());
         // Reading and building the networks blocks for seconds.
         let counted = metrics.clone();
-        let loading = move || FaceService::start(&pack, device, threads, max_batch, counted);
+        let loading = move || FaceService::start(&pack, &terms, device, threads, max_batch, counted);
         let face = Arc::new(tokio::task::spawn_blocking(loading).await??);
         let identity = face.matcher().identity();
         metrics.model_info.with_label_values(&[&*identity.name, &*identity.sha256, &*identity.operating_point]).set(1);

@@ -8,7 +8,7 @@ use proofmill_contract::policy::{Demand, Tolerance};
 use proofmill_contract::{OrganisationPolicy, Timestamp};
 use proofmill_trust::TrustSource;
 
-use crate::face::DeviceChoice;
+use crate::face::{DeviceChoice, PackTerms};
 use crate::pipeline::PipelineConfig;
 
 /// Trust store, model pack, device and threads.
@@ -27,6 +27,9 @@ pub struct EngineArgs {
     /// Model pack folder, or a folder of packs [default: where `cargo xtask setup` puts it]
     #[arg(long, value_name = "DIR", env = "PROOFMILL_MODELS")]
     pub pack: Option<PathBuf>,
+    /// Licence and operating point
+    #[command(flatten)]
+    pub terms: PackTerms,
     /// Where the networks run
     #[arg(long, value_enum, default_value = "auto", env = "PROOFMILL_DEVICE")]
     pub device: DeviceChoice,
@@ -189,6 +192,7 @@ mod tests {
             trust_anchor: Vec::new(),
             trust_store: None,
             pack: None,
+            terms: PackTerms::default(),
             device: DeviceChoice::Cpu,
             threads: Some(1),
             max_batch: None,

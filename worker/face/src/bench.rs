@@ -7,7 +7,7 @@ use tch::{Kind, Tensor};
 
 use crate::device::Device;
 use crate::net::resnet::ResNet;
-use crate::pack::{LoadOptions, Pack};
+use crate::pack::{LoadOptions, Network, Pack, dlib};
 
 /// A forward pass of the embedder without anything around it.
 pub struct BareForward {
@@ -20,7 +20,7 @@ impl BareForward {
     pub fn new(folder: &Path) -> Result<Self, Box<dyn std::error::Error>> {
         let pack = Pack::load(folder, LoadOptions::default())?;
         let device = tch::Device::Cpu;
-        Ok(Self { network: ResNet::build(&pack.embedder, device)?, device })
+        Ok(Self { network: ResNet::build(resnet(&pack)?, device)?, device })
     }
 
     /// Builds it on any device, in half precision if asked, its operations fused if asked.
@@ -31,7 +31,7 @@ impl BareForward {
             Device::Cuda(index) => tch::Device::Cuda(index),
         };
         let kind = if half { Kind::Half } else { Kind::Float };
-        Ok(Self { network: ResNet::build_as(&pack.embedder, device, kind, fused)?, device })
+        Ok(Self { network: ResNet::build_as(resnet(&pack)?, device, kind, fused)?, device })
     }
 
     /// `count` chips, as the network takes them.
@@ -77,4 +77,21 @@ impl BareForward {
         }
         Ok((passes, start.elapsed()))
     }
+}
+
+fn resnet(pack: &Pack) -> Result<&dlib::resnet::ResNet, Box<dyn std::error::Error>> {
+    match &pack.embedder.network {
+        Network::Resnet29(network) => Ok(network),
+        Network::TorchScript(_) => Err("only the network that is built here can be measured alone".into()),
+    }
+}
+
+/// Writes a small TorchScript network (N x 3 x H x W to N x 96) to `path`, for tests of what imports one.
+pub fn trace_network(path: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    crate::discover();
+    let values: Vec<f32> = (0..432 * 96).map(|i| ((i * 7919 % 1009) as f32 / 1009.0 - 0.5) / 20.0).collect();
+    let weights = Tensor::f_from_slice(&values)?.f_reshape([432, 96])?;
+    let example = Tensor::f_rand([2, 3, 112, 112], (Kind::Float, tch::Device::Cpu))?;
+    let mut network = |inputs: &[Tensor]| vec![inputs[0].adaptive_avg_pool2d([12, 12]).flatten(1, -1).matmul(&weights)];
+    Ok(tch::CModule::create_by_tracing("net", "forward", &[example], &mut network)?.save(path)?)
 }

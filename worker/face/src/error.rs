@@ -23,6 +23,14 @@ pub enum EngineError {
     /// The service stopped before the work was done.
     #[error("the face service has stopped")]
     Stopped,
+    /// The pack's own network does not do what its description says.
+    #[error("embedder {file}: {what}")]
+    Network {
+        /// The network's file.
+        file: String,
+        /// What is wrong with it.
+        what: String,
+    },
     /// The configuration names something that the pack lacks.
     #[error("configuration: {0}")]
     Config(String),
@@ -81,12 +89,25 @@ pub enum PackError {
         found: String,
     },
     /// The pack's licence forbids commercial use and the caller did not allow that.
-    #[error("pack {name} is not licensed for commercial use ({licence})")]
+    #[error(
+        "pack {name} is not marked for commercial use (licence: {licence}); \
+         --allow-non-commercial takes it all the same"
+    )]
     NonCommercial {
         /// The pack.
         name: String,
         /// Its licence.
         licence: String,
+    },
+    /// No operating point of the pack was measured to keep the rate that was asked for.
+    #[error("pack {name} has no operating point for a false-match rate of {asked:e}; it has {known}")]
+    UnsupportedRate {
+        /// The pack.
+        name: String,
+        /// The rate.
+        asked: f64,
+        /// The operating points that there are.
+        known: String,
     },
     /// A weights file does not parse.
     #[error("{}: {error}", path.display())]

@@ -65,6 +65,20 @@ impl Similarity {
         Self { a, b, tx: mt[0] - (a * mf[0] - b * mf[1]), ty: mt[1] - (b * mf[0] + a * mf[1]) }
     }
 
+    /// The way back; `None` where everything falls onto one point or nothing is a number.
+    pub(crate) fn inverse(&self) -> Option<Self> {
+        let norm = self.a * self.a + self.b * self.b;
+        let (a, b) = (self.a / norm, -self.b / norm);
+        let back = Self { a, b, tx: b * self.ty - a * self.tx, ty: -(b * self.tx + a * self.ty) };
+        [back.a, back.b, back.tx, back.ty].iter().all(|v| v.is_finite()).then_some(back)
+    }
+
+    /// This one, of points that are scaled and then moved first.
+    pub(crate) fn after(&self, scale: f64, offset: [f64; 2]) -> Self {
+        let [tx, ty] = self.apply(offset);
+        Self { a: self.a * scale, b: self.b * scale, tx, ty }
+    }
+
     pub(crate) fn apply(&self, p: [f64; 2]) -> [f64; 2] {
         [self.a * p[0] - self.b * p[1] + self.tx, self.b * p[0] + self.a * p[1] + self.ty]
     }
@@ -82,6 +96,18 @@ mod tests {
         let found = Similarity::fit(&from, &to);
         assert!((found.a - known.a).abs() < 1e-12 && (found.b - known.b).abs() < 1e-12);
         assert!((found.tx - known.tx).abs() < 1e-12 && (found.ty - known.ty).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_inverse_leads_back_and_a_collapse_has_none() {
+        let known = Similarity { a: 1.2, b: -0.7, tx: 30.0, ty: -4.0 };
+        let [x, y] = known.inverse().unwrap().apply(known.apply([5.0, -9.0]));
+        assert!((x - 5.0).abs() < 1e-12 && (y + 9.0).abs() < 1e-12);
+        let [x, y] = known.after(2.0, [1.0, 3.0]).apply([4.0, 5.0]);
+        let direct = known.apply([9.0, 13.0]);
+        assert!((x - direct[0]).abs() < 1e-12 && (y - direct[1]).abs() < 1e-12);
+        assert_eq!(Similarity { a: 0.0, b: 0.0, tx: 1.0, ty: 1.0 }.inverse(), None);
+        assert_eq!(Similarity { a: f64::NAN, b: 0.0, tx: 1.0, ty: 1.0 }.inverse(), None);
     }
 
     #[test]

@@ -32,5 +32,5 @@ pub use geometry::{Bounds, PixelRect, Point};
 pub use image::{DecodeLimits, ImageError, ImageFault, RgbImage};
 pub use matcher::{Embedding, Matcher, Prepared, distance};
 pub use outcome::{FaceFailure, FaceOutcome, FaceReason, FaceVerdict};
-pub use pack::{LoadOptions, OperatingPoint, Pack, PackIdentity};
+pub use pack::{LoadOptions, Metric, OperatingPoint, Pack, PackIdentity, PackSummary};
 pub use policy::{GatePolicy, MatchPolicy, ReplayPolicy};

@@ -10,6 +10,7 @@ use crate::decode::decode;
 use crate::device::{Device, discover};
 use crate::engine::{self, Engine, EngineStatus};
 use crate::error::EngineError;
+use crate::face::arcface::Alignment;
 use crate::face::chip::{Chip, ChipPlan};
 use crate::face::detect::{self, Detection};
 use crate::face::gate;
@@ -20,9 +21,7 @@ use crate::face::replay::Detail;
 use crate::geometry::PixelRect;
 use crate::image::{DecodeLimits, ImageError, RgbImage};
 use crate::outcome::{FaceFailure, FaceOutcome, FaceReason, FaceVerdict};
-use crate::pack::dlib::resnet::OUTPUT as EMBEDDING;
-use crate::pack::dlib::shape::ShapePredictor;
-use crate::pack::{DETECTOR_INPUT, Pack, PackIdentity};
+use crate::pack::{Aligner, DETECTOR_INPUT, Metric, Pack, PackIdentity};
 use crate::policy::{GatePolicy, MatchPolicy};
 
 /// Half precision moves a distance by up to 0.0014 (bfloat16 by 0.0045). What comes this near a
@@ -36,8 +35,9 @@ pub struct Matcher {
     threshold: f32,
     policy: MatchPolicy,
     device: Device,
-    predictor: ShapePredictor,
-    box_scale: f32,
+    aligner: Aligner,
+    /// Of the embedder's input.
+    side: usize,
     anchors: Vec<[f32; 2]>,
     engine: Engine,
     recomputed: AtomicU64,
@@ -54,28 +54,53 @@ struct Picture {
     input: Box<LetterboxPlan>,
 }
 
-/// 128 numbers that stand for a face; faces are compared by Euclidean distance. Wiped when
-/// dropped; it has no `Debug`.
+/// Numbers that stand for a face, and how they are compared. Wiped when dropped; it has no
+/// `Debug`.
 #[derive(Clone)]
-pub struct Embedding(Zeroizing<Vec<f32>>);
+pub struct Embedding {
+    values: Zeroizing<Vec<f32>>,
+    metric: Metric,
+}
 
 impl Embedding {
-    /// Takes the numbers of an embedding made elsewhere; `None` unless there are 128.
+    /// Takes the numbers of an embedding made elsewhere, to be compared by Euclidean distance;
+    /// `None` unless there are some.
     pub fn new(values: Vec<f32>) -> Option<Self> {
+        Self::measured_by(values, Metric::Euclidean)
+    }
+
+    /// The same, to be compared by `metric`.
+    pub fn measured_by(values: Vec<f32>, metric: Metric) -> Option<Self> {
         let values = Zeroizing::new(values);
-        (values.len() == EMBEDDING).then_some(Self(values))
+        (!values.is_empty()).then_some(Self { values, metric })
     }
 
     /// The numbers.
     pub fn values(&self) -> &[f32] {
-        &self.0
+        &self.values
     }
 }
 
-/// Euclidean distance between two faces; 0 to about 1.5, the same person below the threshold.
+/// The distance between two faces, by the metric of their pack; the same person up to the
+/// threshold. Embeddings that cannot be compared, of different packs, are infinitely far apart.
 pub fn distance(a: &Embedding, b: &Embedding) -> f32 {
-    let sum: f32 = a.0.iter().zip(b.0.iter()).map(|(a, b)| (a - b) * (a - b)).sum();
-    sum.sqrt()
+    if a.metric != b.metric || a.values.len() != b.values.len() {
+        return f32::INFINITY;
+    }
+    let pairs = || a.values.iter().zip(b.values.iter());
+    match a.metric {
+        Metric::Euclidean => pairs().map(|(a, b)| (a - b) * (a - b)).sum::<f32>().sqrt(),
+        Metric::Cosine => {
+            // In 64 bits: near 1 the cosine of two copies would lose what tells them apart.
+            let sum = |values: &mut dyn Iterator<Item = (f32, f32)>| -> f64 {
+                values.map(|(a, b)| f64::from(a) * f64::from(b)).sum()
+            };
+            let dot = sum(&mut pairs().map(|(a, b)| (*a, *b)));
+            let norms = sum(&mut pairs().map(|(a, _)| (*a, *a))) * sum(&mut pairs().map(|(_, b)| (*b, *b)));
+            let cosine = dot / norms.sqrt();
+            if cosine.is_finite() { (1.0 - cosine).clamp(0.0, 2.0) as f32 } else { f32::INFINITY }
+        }
+    }
 }
 
 impl Matcher {
@@ -92,7 +117,7 @@ impl Matcher {
         if device != Device::Cpu && !devices.contains(&device) {
             return Err(EngineError::NoDevice(device.to_string()));
         }
-        let Pack { mut identity, operating_points, detector, predictor, embedder, box_scale } = pack;
+        let Pack { mut identity, operating_points, detector, aligner, embedder, .. } = pack;
         if let Some(name) = &policy.operating_point {
             identity.operating_point.clone_from(name);
         }
@@ -101,9 +126,12 @@ impl Matcher {
             .find(|point| point.name == identity.operating_point)
             .map(|point| point.threshold)
             .ok_or_else(|| {
+                let known: Vec<&str> = operating_points.iter().map(|point| point.name.as_str()).collect();
                 EngineError::Config(format!(
-                    "pack {} has no operating point {:?}",
-                    identity.name, identity.operating_point
+                    "pack {} has no operating point {:?}; it has {}",
+                    identity.name,
+                    identity.operating_point,
+                    known.join(", ")
                 ))
             })?;
         if policy.compared_frames == 0 || policy.max_frames == 0 {
@@ -120,8 +148,8 @@ impl Matcher {
             threshold,
             policy,
             device,
-            predictor,
-            box_scale,
+            aligner,
+            side: embedder.side(),
             anchors: detect::anchors(),
             engine,
             recomputed: AtomicU64::new(0),
@@ -224,14 +252,34 @@ impl Matcher {
         self.detect_inputs(&inputs.iter().collect::<Vec<_>>())
     }
 
-    /// Places the five landmarks of a detected face.
-    pub fn landmarks(&self, image: &RgbImage, detection: &Detection) -> Landmarks {
-        self.landmarks_in(image, &search_box(&detection.bounds, self.box_scale))
+    /// Plans how a detected face is cut out: the chip, and what else the embedder needs.
+    pub fn plan_chip(&self, image: &RgbImage, detection: &Detection) -> ChipPlan {
+        match &self.aligner {
+            Aligner::Dlib5 { .. } => ChipPlan::new(image, &self.landmarks(image, detection)),
+            Aligner::Arcface4 { side } => ChipPlan::arcface(image, Alignment::of(detection).as_ref(), *side),
+        }
     }
 
-    /// Places the five landmarks of the face that fills `area`.
-    pub fn landmarks_in(&self, image: &RgbImage, area: &PixelRect) -> Landmarks {
-        landmarks::predict(&self.predictor, image, area)
+    /// Places the five landmarks of a detected face. Where the pack has no model of them, they
+    /// are those of a mean face with the detector's eyes, nose and mouth.
+    pub fn landmarks(&self, image: &RgbImage, detection: &Detection) -> Landmarks {
+        match &self.aligner {
+            Aligner::Dlib5 { predictor, box_scale } => {
+                landmarks::predict(predictor, image, &search_box(&detection.bounds, *box_scale))
+            }
+            Aligner::Arcface4 { .. } => {
+                Alignment::of(detection).map_or(Landmarks([[0, 0]; 5]), |alignment| alignment.landmarks())
+            }
+        }
+    }
+
+    /// Places the five landmarks of the face that fills `area`; `None` where the pack has no
+    /// model of them.
+    pub fn landmarks_in(&self, image: &RgbImage, area: &PixelRect) -> Option<Landmarks> {
+        match &self.aligner {
+            Aligner::Dlib5 { predictor, .. } => Some(landmarks::predict(predictor, image, area)),
+            Aligner::Arcface4 { .. } => None,
+        }
     }
 
     /// Turns aligned faces into embeddings, in single precision on any device. A device that runs
@@ -269,7 +317,7 @@ impl Matcher {
         let frames = detections.split_off(1);
         let face = |picture: &Picture, found: &[Detection], policy: &GatePolicy| {
             let detection = gate::dominant(found, policy)?.clone();
-            let plan = ChipPlan::new(&picture.image, &self.landmarks(&picture.image, &detection));
+            let plan = self.plan_chip(&picture.image, &detection);
             let size = (picture.image.width(), picture.image.height());
             Ok(PlannedFace { detection, plan, size })
         };
@@ -376,17 +424,51 @@ impl Matcher {
     }
 
     /// Runs each network once: a graph that does not fit together fails here, at start, and the
-    /// first real batch does not pay for libtorch's warm-up.
+    /// first real batch does not pay for libtorch's warm-up. A network that tells nothing apart, or
+    /// whose numbers depend on what else is in the batch, is refused: it would decide wrongly.
     fn self_check(&self) -> Result<(), EngineError> {
-        let grey = |side: usize| vec![128u8; side * side * 3];
-        let image = RgbImage::new(DETECTOR_INPUT, DETECTOR_INPUT, grey(DETECTOR_INPUT));
-        if let Some(image) = image {
+        let grey = vec![128u8; DETECTOR_INPUT * DETECTOR_INPUT * 3];
+        if let Some(image) = RgbImage::new(DETECTOR_INPUT, DETECTOR_INPUT, grey) {
             self.detect(&[&image])?;
         }
-        if let Some(chip) = Chip::new(grey(Chip::SIDE)) {
-            self.embed(&[&chip])?;
+        let chips: Vec<Chip> = [0.0, 1.0, 2.0].into_iter().filter_map(|seed| self.pattern(seed)).collect();
+        let together = self.embed(&chips.iter().collect::<Vec<_>>())?;
+        for (chip, expected) in chips.iter().zip(&together) {
+            let alone = self.embed(&[chip])?;
+            let largest = expected.values().iter().fold(0f32, |most, value| most.max(value.abs()));
+            let same = |a: &f32, b: &f32| (a - b).abs() <= 1e-3 * largest;
+            if !alone.iter().all(|alone| alone.values().iter().zip(expected.values()).all(|(a, b)| same(a, b))) {
+                return Err(EngineError::Config(format!(
+                    "the embedder of pack {} gives a face other numbers in another batch",
+                    self.identity.name
+                )));
+            }
+        }
+        let apart = together.windows(2).all(|pair| match pair {
+            [a, b] => distance(a, b) > 1e-6,
+            _ => true,
+        });
+        if !apart {
+            return Err(EngineError::Config(format!(
+                "the embedder of pack {} gives different pictures the same numbers",
+                self.identity.name
+            )));
         }
         Ok(())
+    }
+
+    /// A picture with detail in it, as the embedder takes it.
+    fn pattern(&self, seed: f32) -> Option<Chip> {
+        let pixels = |side: usize| -> Vec<u8> {
+            let value = |x: usize, y: usize, c: usize| {
+                let (x, y) = (x as f32 / side as f32, y as f32 / side as f32);
+                let wave = ((9.0 + 4.0 * seed) * x + c as f32).sin() * ((7.0 - 2.0 * seed) * y + seed).cos();
+                (128.0 + 30.0 * (seed - 1.0) + 80.0 * wave) as u8
+            };
+            (0..side).flat_map(|y| (0..side).flat_map(move |x| (0..3).map(move |c| value(x, y, c)))).collect()
+        };
+        let chip = Chip::new(pixels(Chip::SIDE))?;
+        Some(if self.side == Chip::SIDE { chip } else { chip.with_crop(pixels(self.side)) })
     }
 }
 
@@ -449,6 +531,26 @@ impl Picture {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn distances_are_the_packs_own() {
+        let by = |metric| move |values: &[f32]| Embedding::measured_by(values.to_vec(), metric).unwrap();
+        let (euclidean, cosine) = (by(Metric::Euclidean), by(Metric::Cosine));
+        assert_eq!(distance(&euclidean(&[0.0, 3.0]), &euclidean(&[4.0, 0.0])), 5.0);
+        assert_eq!(distance(&cosine(&[0.0, 3.0]), &cosine(&[4.0, 0.0])), 1.0);
+        assert_eq!(distance(&cosine(&[1.0, 2.0]), &cosine(&[10.0, 20.0])), 0.0);
+        assert_eq!(distance(&cosine(&[1.0, 2.0]), &cosine(&[-1.0, -2.0])), 2.0);
+    }
+
+    #[test]
+    fn what_cannot_be_compared_is_never_near() {
+        let by = |metric| move |values: &[f32]| Embedding::measured_by(values.to_vec(), metric).unwrap();
+        let (euclidean, cosine) = (by(Metric::Euclidean), by(Metric::Cosine));
+        assert_eq!(distance(&euclidean(&[1.0]), &euclidean(&[1.0, 0.0])), f32::INFINITY);
+        assert_eq!(distance(&euclidean(&[1.0]), &cosine(&[1.0])), f32::INFINITY);
+        assert_eq!(distance(&cosine(&[0.0, 0.0]), &cosine(&[0.0, 0.0])), f32::INFINITY);
+        assert!(Embedding::new(Vec::new()).is_none());
+    }
 
     #[test]
     fn a_matcher_can_be_shared_between_threads() {

@@ -142,9 +142,10 @@ fn a_description_that_is_wrong_is_refused_by_name() {
         ("kind = \"dlib5\"", "kind = \"dlib68\"", "dlib68"),
         ("threshold = 0.6", "threshold = -1.0", "threshold"),
         ("default_operating_point = \"author", "default_operating_point = \"another", "operating point"),
-        ("commercial_use = true", "", "commercial_use"),
+        ("commercial_use = true", "commercial_use = \"yes\"", "commercial_use"),
         ("sha256 = \"bbff", "sha256 = \"xyz", "sha256"),
-        ("metric = \"euclidean\"", "metric = \"cosine\"", "cosine"),
+        ("metric = \"euclidean\"", "metric = \"manhattan\"", "manhattan"),
+        ("kind = \"dlib5\"", "kind = \"arcface4\"", "box_scale"),
     ];
     for (from, to, named) in cases {
         let copy = tempfile::tempdir().unwrap();
@@ -160,13 +161,18 @@ fn a_description_that_is_wrong_is_refused_by_name() {
 fn a_pack_without_a_commercial_licence_needs_consent() {
     let Some(folder) = common::pack_folder() else { return };
     let text = std::fs::read_to_string(folder.join("pack.toml")).unwrap();
-    let copy = tempfile::tempdir().unwrap();
-    let text = text.replace("commercial_use = true", "commercial_use = false");
-    std::fs::write(copy.path().join("pack.toml"), text).unwrap();
-    for name in [DETECTOR, PREDICTOR, EMBEDDER] {
-        std::os::unix::fs::symlink(folder.join(name), copy.path().join(name)).unwrap();
+    for said in ["commercial_use = false", ""] {
+        let copy = tempfile::tempdir().unwrap();
+        let text = text.replace("commercial_use = true", said);
+        std::fs::write(copy.path().join("pack.toml"), text).unwrap();
+        for name in [DETECTOR, PREDICTOR, EMBEDDER] {
+            std::os::unix::fs::symlink(folder.join(name), copy.path().join(name)).unwrap();
+        }
+        let error = refusal(copy.path());
+        assert!(matches!(error, PackError::NonCommercial { .. }));
+        assert!(error.to_string().contains("--allow-non-commercial"), "{error}");
+        let consent = LoadOptions { allow_non_commercial: true };
+        let pack = Pack::load(copy.path(), consent).unwrap();
+        assert_ne!(pack.summary().commercial_use, Some(true));
     }
-    assert!(matches!(refusal(copy.path()), PackError::NonCommercial { .. }));
-    let consent = LoadOptions { allow_non_commercial: true };
-    assert!(Pack::load(copy.path(), consent).is_ok());
 }

@@ -115,7 +115,7 @@ fn landmarks_from_the_reference_boxes_are_the_same_pixels() {
         for face in &image.faces {
             let [left, top, right, bottom] = face.rect;
             let area = PixelRect { left, top, right, bottom };
-            let got = matcher.landmarks_in(&picture, &area);
+            let got = matcher.landmarks_in(&picture, &area).unwrap();
             if got != Landmarks(face.landmarks5) {
                 different.push((name.clone(), got, face.landmarks5));
             }

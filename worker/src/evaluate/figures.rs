@@ -233,6 +233,8 @@ mod tests {
             name: "point".to_owned(),
             threshold: 0.6,
             false_match_rate: None,
+            impostor_comparisons: None,
+            false_matches: None,
             evidence: "none".to_owned(),
         };
         let acquired = [Acquired::Failed("no_face"), Acquired::Failed("no_face")];

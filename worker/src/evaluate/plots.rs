@@ -256,6 +256,8 @@ mod tests {
             name: "a <point>".to_owned(),
             threshold: 0.6,
             false_match_rate: None,
+            impostor_comparisons: None,
+            false_matches: None,
             evidence: String::new(),
         }]
     }

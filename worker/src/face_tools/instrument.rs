@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use proofmill_face::{
     Bounds, Chip, DecodeLimits, Detection, EngineError, FaceReason, GatePolicy, Matcher, OperatingPoint, Quality,
-    RgbImage, chip, face::gate, measure,
+    RgbImage, face::gate, measure,
 };
 use rayon::prelude::*;
 
@@ -35,7 +35,7 @@ impl ToolArgs {
         let threads = settings::processor_threads(self.threads);
         let folder = face::pack_folder(self.pack.as_deref());
         let device = *face::devices(self.device)?.first().context("no device to run on")?;
-        let pack = face::load(&folder)?;
+        let pack = face::load(&folder, face::FOR_TOOLS)?;
         let points = pack.operating_points().to_vec();
         let matcher = Matcher::new(pack, device, threads)
             .with_context(|| format!("cannot build the model pack {} on {device}", folder.display()))?;
@@ -127,7 +127,7 @@ impl Instrument {
         let faces = || found.iter().filter(|face| face.score >= floor);
         let widest = faces().max_by(|a, b| a.bounds.width.total_cmp(&b.bounds.width));
         let face = widest.map(|detection| {
-            let chip = chip(image, &self.matcher.landmarks(image, detection));
+            let chip = self.matcher.plan_chip(image, detection).render();
             let quality = measure(size, detection, &chip);
             ObservedFace { detection: detection.clone(), quality, chip }
         });

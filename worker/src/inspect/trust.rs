@@ -88,7 +88,9 @@ struct Loading {
     directories: Vec<PathBuf>,
     /// The first refusal that ends it.
     failure: Option<Refusal>,
-    /// Entries of collections that were passed over.
+    /// What `--trust` names just now.
+    named: PathBuf,
+    /// Entries of collections and files of folders that were passed over.
     skipped: usize,
 }
 
@@ -104,13 +106,14 @@ impl Visitor for Loading {
             (Reason::NoAnchor, false) if !self.lists.contains(&path) => self.lists.push(path),
             (Reason::NoAnchor, true) if !self.directories.contains(&path) => self.directories.push(path),
             (Reason::NoAnchor, _) => {}
-            (_, true) => {
+            // Folders hold other things, and collections broken ones.
+            (reason, collected) if collected || (path != self.named && !matches!(reason, Reason::MasterList(_))) => {
                 self.skipped += 1;
                 if self.skipped <= 10 {
                     tell(format_args!("warning: passed over {refusal}"));
                 }
             }
-            (_, false) => {
+            _ => {
                 self.failure.get_or_insert(refusal);
             }
         }
@@ -133,6 +136,7 @@ impl Loading {
             }
             return Ok(());
         }
+        self.named = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         // The refusal of a named file comes as an error; what follows from it is the same.
         if let Err(refusal) = proofmill_trust::read(&[path.to_owned()], anchors, self) {
             self.refused(refusal);

@@ -96,7 +96,7 @@ pub async fn run(args: VerifyArgs) -> anyhow::Result<u8> {
     let pack = crate::face::pack_folder(args.engine.pack.as_deref());
     let metrics = Arc::new(Metrics::new(&crate::build_info("verify"))?);
     let (device, max_batch) = (args.engine.device, args.engine.max_batch());
-    let face = Arc::new(FaceService::start(&pack, device, threads, max_batch, metrics.clone())?);
+    let face = Arc::new(FaceService::start(&pack, &args.engine.terms, device, threads, max_batch, metrics.clone())?);
     let engine = Engine::new(Arc::new(trust), face.clone() as Arc<dyn FaceStage>, metrics, threads);
 
     let job = Job {

@@ -7,7 +7,7 @@ use proofmill_contract::{Clock as _, Evidence, Timestamp};
 use proofmill_emrtd::TrustStore;
 use proofmill_fixtures::{Case, Minted, Photos, World as Minting};
 use proofmill_telemetry::{Metrics, SystemClock};
-use proofmill_worker::face::{DeviceChoice, FaceService, pack_folder};
+use proofmill_worker::face::{DeviceChoice, FaceService, PackTerms, pack_folder};
 
 /// Countries, people and a face stage.
 pub struct Gallery {
@@ -24,7 +24,7 @@ impl Gallery {
         minting.write_trust(folder.path()).unwrap();
         let trust = proofmill_worker::trust::load(&[folder.path().to_owned()], 1).unwrap();
         let metrics = Arc::new(Metrics::new(&proofmill_worker::build_info("test")).unwrap());
-        let faces = FaceService::start(&pack()?, DeviceChoice::Cpu, 2, None, metrics).unwrap();
+        let faces = FaceService::start(&pack()?, &PackTerms::default(), DeviceChoice::Cpu, 2, None, metrics).unwrap();
         Some(Self { minting, trust: Arc::new(trust), faces: Arc::new(faces) })
     }
 

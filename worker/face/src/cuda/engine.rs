@@ -18,16 +18,16 @@ use zeroize::{Zeroize, Zeroizing};
 use super::kernels::Kernels;
 use super::memory::download;
 use super::staging::{Ring, Slot};
-use crate::engine::{Aligned, Chunks, Detector, EngineStatus, Seen, embeddings, seen};
+use crate::engine::{Aligned, Chunks, Detector, EngineStatus, Seen, embeddings, inputs, render, seen};
 use crate::error::EngineError;
 use crate::face::chip::{Chip, ChipPlan};
 use crate::face::landmarks::Landmarks;
 use crate::face::letterbox::LetterboxPlan;
 use crate::image::RgbImage;
 use crate::matcher::{Embedding, distance};
-use crate::net::{self, resnet::ResNet};
+use crate::net::{self, Embedder, resnet::ResNet};
 use crate::pack::dlib::resnet::OUTPUT as EMBEDDING;
-use crate::pack::{DETECTOR_ANCHORS, DETECTOR_INPUT, DETECTOR_VALUES, dlib, tflite};
+use crate::pack::{self, DETECTOR_ANCHORS, DETECTOR_INPUT, DETECTOR_VALUES, Metric, Network, Output, dlib, tflite};
 
 /// Batches are filled up to one of these sizes, so that the device meets few shapes and has met
 /// all of them before the first attempt arrives.
@@ -53,6 +53,12 @@ pub(crate) struct Cuda {
     detections: Chunks,
     faces: Chunks,
     exact: Chunks,
+    /// Of the embedder's input.
+    side: usize,
+    output: Output,
+    /// Whether chips come with embeddings in half precision. Networks that somebody else wrote
+    /// run in the precision they were written for.
+    half: bool,
     busy_micros: AtomicU64,
     copy_micros: AtomicU64,
 }
@@ -75,7 +81,7 @@ impl Cuda {
     /// batch size once.
     pub(crate) fn build(
         detector: &tflite::Graph,
-        embedder: &dlib::resnet::ResNet,
+        embedder: &pack::Embedder,
         index: usize,
     ) -> Result<Self, EngineError> {
         let context = CudaContext::new(index)?;
@@ -100,6 +106,9 @@ impl Cuda {
             detections: Chunks::new(most),
             faces: Chunks::new(most),
             exact: Chunks::new(EXACT_CHUNK),
+            side: embedder.side(),
+            output: embedder.output,
+            half: matches!(embedder.network, Network::Resnet29(_)),
             busy_micros: AtomicU64::new(0),
             copy_micros: AtomicU64::new(0),
         };
@@ -122,8 +131,16 @@ impl Cuda {
         })
     }
 
-    /// Chips, and embeddings in half precision.
+    /// Whether embeddings that come with chips are in half precision.
+    pub(crate) fn approximates(&self) -> bool {
+        self.half
+    }
+
+    /// Chips, and embeddings in half precision where the network has one.
     pub(crate) fn align(&self, plans: &[&ChipPlan]) -> Result<Vec<Aligned>, EngineError> {
+        if !self.half {
+            return Ok(render(plans));
+        }
         self.faces.run(plans, |plans| {
             let bucket = bucket(plans.len());
             let mut slot = self.ring.take();
@@ -132,7 +149,7 @@ impl Cuda {
             let packed = slot.pack(plans, bucket, ChipPlan::DESCRIPTOR, |plan| ChipPlan::samples(plan), describe);
             self.batch(slot, packed, Pass::Align, plans.len(), bucket, |results| {
                 let (values, chips) = results.split_at(plans.len() * EMBEDDING * 4);
-                let embeddings = embeddings(&Zeroizing::new(numbers(values)), plans.len())?;
+                let embeddings = embeddings(&Zeroizing::new(numbers(values)), plans.len(), self.output)?;
                 let chips = chips.chunks_exact(CHIP).filter_map(|pixels| Chip::new(pixels.to_vec()));
                 Ok(chips.zip(embeddings).map(|(chip, e)| Aligned { chip, embedding: Some(e) }).collect())
             })
@@ -142,14 +159,11 @@ impl Cuda {
     /// Embeddings in single precision.
     pub(crate) fn embed(&self, chips: &[&Chip]) -> Result<Vec<Embedding>, EngineError> {
         self.exact.run(chips, |chips| {
-            let mut bytes = Zeroizing::new(Vec::with_capacity(chips.len() * CHIP));
-            for chip in chips {
-                bytes.extend_from_slice(chip.pixels());
-            }
+            let bytes = inputs(chips, self.side)?;
             let (reply, answer) = mpsc::sync_channel(1);
             self.send(Job::Exact { chips: bytes, count: chips.len(), reply })?;
             let values = Zeroizing::new(answer.recv().map_err(|_| EngineError::Stopped)??);
-            embeddings(&values, chips.len())
+            embeddings(&values, chips.len(), self.output)
         })
     }
 
@@ -235,7 +249,9 @@ impl Cuda {
                 Err(error) => return Err(error),
             }
         }
-        self.embed(&[&expected])?;
+        if self.half {
+            self.embed(&[&expected])?;
+        }
         if worst > 1 {
             return Err(EngineError::Cuda(format!(
                 "the kernel's faces differ by {worst} grey levels from the processor's"
@@ -266,11 +282,12 @@ struct Executor {
     downloads: Arc<CudaStream>,
     kernels: Kernels,
     detector: Detector,
-    /// Half precision.
-    embedder: ResNet,
+    /// Half precision, where there is one, and the mean that its chips are taken from.
+    embedder: Option<(ResNet, [f32; 3])>,
     /// Single precision.
-    exact: ResNet,
-    mean: [f32; 3],
+    exact: Embedder,
+    /// Of the embedder's input.
+    side: usize,
 }
 
 impl Executor {
@@ -278,12 +295,18 @@ impl Executor {
         context: &Arc<CudaContext>,
         uploads: &Arc<CudaStream>,
         detector: &tflite::Graph,
-        embedder: &dlib::resnet::ResNet,
+        embedder: &pack::Embedder,
         index: usize,
     ) -> Result<Self, EngineError> {
         let _no_grad = tch::no_grad_guard();
         let device = tch::Device::Cuda(index);
-        let exact = ResNet::build(embedder, device)?;
+        let exact = Embedder::build(embedder, device)?;
+        let half = match (&embedder.network, &exact) {
+            (Network::Resnet29(network), Embedder::ResNet(exact)) => {
+                Some((half_precision(network, exact, device)?, network.mean))
+            }
+            _ => None,
+        };
         Ok(Self {
             index,
             compute: context.default_stream(),
@@ -291,9 +314,9 @@ impl Executor {
             downloads: context.new_stream()?,
             kernels: Kernels::load(context)?,
             detector: Detector::build(detector, device)?,
-            embedder: half_precision(embedder, &exact, device)?,
+            embedder: half,
             exact,
-            mean: embedder.mean,
+            side: embedder.side(),
             context: Arc::clone(context),
         })
     }
@@ -373,19 +396,22 @@ impl Executor {
     }
 
     fn launch_embedder(&self, count: usize, bucket: usize, slot: &mut Slot) -> Result<(), EngineError> {
+        let Some((embedder, mean)) = &self.embedder else {
+            return Err(EngineError::Config("this embedder has no half precision".to_owned()));
+        };
         let side = Chip::SIDE as i64;
         let mut batch = self.empty([bucket as i64, side, side, 3], Kind::Half)?;
         let (plans, pixels) = (slot.device.address(), slot.pixels.address());
         let packed = plans + (bucket * ChipPlan::DESCRIPTOR) as u64;
         // SAFETY: as for the detector; `pixels` was reserved for `bucket` chips.
-        unsafe { self.kernels.chips(&self.compute, [packed, plans, pixels], self.mean, &batch) }?;
+        unsafe { self.kernels.chips(&self.compute, [packed, plans, pixels], *mean, &batch) }?;
         slot.events.made.record(&self.compute)?;
         self.downloads.wait(&slot.events.made)?;
         let (values, chips) =
             slot.download.bytes(download_length(Pass::Align, count)).split_at_mut(count * EMBEDDING * 4);
         // SAFETY: `pixels` belongs to the slot, which is not used again before `fetched`.
         unsafe { download(chips, pixels, &self.downloads) }?;
-        let output = self.embedder.forward_values(&batch.f_permute([0, 3, 1, 2])?)?;
+        let output = embedder.forward_values(&batch.f_permute([0, 3, 1, 2])?)?;
         self.fetch(&output, values)?;
         let _ = batch.f_zero_()?;
         Ok(())
@@ -403,7 +429,7 @@ impl Executor {
     }
 
     fn run_exact(&self, chips: &[u8], count: usize) -> Result<Vec<f32>, EngineError> {
-        let pixels = net::pixels(chips, count, Chip::SIDE)?;
+        let pixels = net::pixels(chips, count, self.side)?;
         net::values(&self.exact.forward(&pixels)?)
     }
 
@@ -427,7 +453,8 @@ fn half_precision(from: &dlib::resnet::ResNet, exact: &ResNet, device: tch::Devi
             }
             Err(error) => return Err(error),
         };
-        let (reference, values) = (embeddings(&reference, 4)?, embeddings(&values, 4)?);
+        let output = Output { dimensions: EMBEDDING, metric: Metric::Euclidean };
+        let (reference, values) = (embeddings(&reference, 4, output)?, embeddings(&values, 4, output)?);
         worst = reference.iter().zip(&values).map(|(a, b)| distance(a, b)).fold(0.0, f32::max);
         if worst <= HALF_TOLERANCE {
             return Ok(network);

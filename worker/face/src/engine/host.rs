@@ -5,13 +5,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rayon::prelude::*;
 use zeroize::Zeroizing;
 
-use super::{Aligned, Chunks, Seen, embeddings, seen};
+use super::{Aligned, Chunks, Seen, embeddings, inputs, render, seen};
 use crate::error::EngineError;
 use crate::face::chip::{Chip, ChipPlan};
 use crate::face::letterbox::LetterboxPlan;
 use crate::matcher::Embedding;
-use crate::net::{self, graph::Graph, resnet::ResNet};
-use crate::pack::{DETECTOR_INPUT, DETECTOR_VALUES, dlib, tflite};
+use crate::net::{self, Embedder, graph::Graph};
+use crate::pack::{self, DETECTOR_INPUT, DETECTOR_VALUES, Output, tflite};
 
 /// Pictures that go through a network at once. Larger batches bring nothing on a processor and
 /// only cost memory.
@@ -21,13 +21,16 @@ const CHUNK: usize = 32;
 pub(crate) struct Host {
     /// One forward pass at a time: a second one would only compete for the same cores.
     networks: Mutex<Networks>,
+    /// Of the embedder's input.
+    side: usize,
+    output: Output,
     detections: Chunks,
     faces: Chunks,
 }
 
 struct Networks {
     detector: Detector,
-    embedder: ResNet,
+    embedder: Embedder,
 }
 
 /// The detector, and which of its outputs is which.
@@ -55,13 +58,19 @@ impl Detector {
 }
 
 impl Host {
-    pub(crate) fn build(detector: &tflite::Graph, embedder: &dlib::resnet::ResNet) -> Result<Self, EngineError> {
+    pub(crate) fn build(detector: &tflite::Graph, embedder: &pack::Embedder) -> Result<Self, EngineError> {
         let _no_grad = tch::no_grad_guard();
         let networks = Networks {
             detector: Detector::build(detector, tch::Device::Cpu)?,
-            embedder: ResNet::build(embedder, tch::Device::Cpu)?,
+            embedder: Embedder::build(embedder, tch::Device::Cpu)?,
         };
-        Ok(Self { networks: Mutex::new(networks), detections: Chunks::new(CHUNK), faces: Chunks::new(CHUNK) })
+        Ok(Self {
+            networks: Mutex::new(networks),
+            side: embedder.side(),
+            output: embedder.output,
+            detections: Chunks::new(CHUNK),
+            faces: Chunks::new(CHUNK),
+        })
     }
 
     pub(crate) fn detect(&self, plans: &[&LetterboxPlan]) -> Result<Vec<Seen>, EngineError> {
@@ -69,7 +78,7 @@ impl Host {
     }
 
     pub(crate) fn align(&self, plans: &[&ChipPlan]) -> Vec<Aligned> {
-        plans.par_iter().map(|plan| Aligned { chip: plan.render(), embedding: None }).collect()
+        render(plans)
     }
 
     pub(crate) fn embed(&self, chips: &[&Chip]) -> Result<Vec<Embedding>, EngineError> {
@@ -96,19 +105,16 @@ impl Host {
     }
 
     fn embed_chunk(&self, chips: &[&Chip]) -> Result<Vec<Embedding>, EngineError> {
-        let mut bytes = Zeroizing::new(Vec::with_capacity(chips.len() * Chip::SIDE * Chip::SIDE * 3));
-        for chip in chips {
-            bytes.extend_from_slice(chip.pixels());
-        }
+        let bytes = inputs(chips, self.side)?;
         let _no_grad = tch::no_grad_guard();
-        let mut input = net::pixels(&bytes, chips.len(), Chip::SIDE)?;
+        let mut input = net::pixels(&bytes, chips.len(), self.side)?;
         let values = {
             let networks = self.networks();
             let output = networks.embedder.forward(&input)?;
             Zeroizing::new(net::values(&output)?)
         };
         let _ = input.f_zero_()?;
-        embeddings(&values, chips.len())
+        embeddings(&values, chips.len(), self.output)
     }
 
     fn networks(&self) -> MutexGuard<'_, Networks> {

@@ -5,14 +5,16 @@
 mod chunks;
 mod host;
 
+use rayon::prelude::*;
+use zeroize::Zeroizing;
+
 use crate::cuda::engine::Cuda;
 use crate::device::Device;
 use crate::error::EngineError;
 use crate::face::chip::{Chip, ChipPlan};
 use crate::face::letterbox::LetterboxPlan;
 use crate::matcher::Embedding;
-use crate::pack::dlib::resnet::OUTPUT as EMBEDDING;
-use crate::pack::{DETECTOR_ANCHORS, DETECTOR_VALUES, dlib, tflite};
+use crate::pack::{DETECTOR_ANCHORS, DETECTOR_VALUES, Embedder, Metric, Output, tflite};
 
 pub(crate) use chunks::Chunks;
 pub(crate) use host::{Detector, Host};
@@ -54,11 +56,7 @@ pub struct EngineStatus {
 }
 
 impl Engine {
-    pub(crate) fn build(
-        detector: &tflite::Graph,
-        embedder: &dlib::resnet::ResNet,
-        device: Device,
-    ) -> Result<Self, EngineError> {
+    pub(crate) fn build(detector: &tflite::Graph, embedder: &Embedder, device: Device) -> Result<Self, EngineError> {
         Ok(match device {
             Device::Cpu => Self::Host(Box::new(Host::build(detector, embedder)?)),
             Device::Cuda(index) => Self::Cuda(Box::new(Cuda::build(detector, embedder, index)?)),
@@ -76,7 +74,10 @@ impl Engine {
 
     /// Whether embeddings that come with chips are less exact than [`Engine::embed`]'s.
     pub(crate) fn approximates(&self) -> bool {
-        matches!(self, Self::Cuda(_))
+        match self {
+            Self::Host(_) => false,
+            Self::Cuda(cuda) => cuda.approximates(),
+        }
     }
 
     pub(crate) fn detect(&self, plans: &[&LetterboxPlan]) -> Result<Vec<Seen>, EngineError> {
@@ -111,11 +112,37 @@ impl Engine {
 }
 
 /// The embedder's output, cut into faces.
-pub(crate) fn embeddings(values: &[f32], count: usize) -> Result<Vec<Embedding>, EngineError> {
-    if values.len() != count * EMBEDDING || values.iter().any(|value| !value.is_finite()) {
+pub(crate) fn embeddings(values: &[f32], count: usize, output: Output) -> Result<Vec<Embedding>, EngineError> {
+    let Output { dimensions, metric } = output;
+    if values.len() != count * dimensions || values.iter().any(|value| !value.is_finite()) {
         return Err(EngineError::Torch("the embedder returned no numbers".to_owned()));
     }
-    Ok(values.chunks_exact(EMBEDDING).filter_map(|values| Embedding::new(values.to_vec())).collect())
+    let faces = values.chunks_exact(dimensions);
+    if metric == Metric::Cosine && faces.clone().any(|face| face.iter().all(|value| *value == 0.0)) {
+        return Err(EngineError::Torch("the embedder returned nothing but zeros, which have no angle".to_owned()));
+    }
+    Ok(faces.filter_map(|values| Embedding::measured_by(values.to_vec(), metric)).collect())
+}
+
+/// Pictures of faces, one behind the other, as the embedder takes them.
+pub(crate) fn inputs(chips: &[&Chip], side: usize) -> Result<Zeroizing<Vec<u8>>, EngineError> {
+    let size = side * side * 3;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(chips.len() * size));
+    for chip in chips {
+        if chip.input().len() != size {
+            // Made from landmarks alone, or for another pack.
+            return Err(EngineError::Config(format!(
+                "a face was not cut out for an embedder of {side} x {side} pixels"
+            )));
+        }
+        bytes.extend_from_slice(chip.input());
+    }
+    Ok(bytes)
+}
+
+/// Makes chips and crops on the processor.
+pub(crate) fn render(plans: &[&ChipPlan]) -> Vec<Aligned> {
+    plans.par_iter().map(|plan| Aligned { chip: plan.render(), embedding: None }).collect()
 }
 
 /// The detector's outputs, cut into pictures.

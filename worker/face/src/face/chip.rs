@@ -2,6 +2,7 @@
 
 use zeroize::Zeroizing;
 
+use super::arcface::Alignment;
 use super::landmarks::Landmarks;
 use crate::geometry::Similarity;
 use crate::image::RgbImage;
@@ -19,9 +20,23 @@ const MEAN_FACE: [[f64; 2]; 5] = [
     [0.490_112_313_567_9, 0.627_797_531_647_5],
 ];
 
-/// An aligned face. Wiped when dropped; it has no `Debug`.
+/// Where the eyes of the mean face lie in a chip: the one on the picture's left, then the other.
+pub(crate) const EYES: [[f64; 2]; 2] = [eye(2, 3), eye(0, 1)];
+
+const fn eye(outer: usize, inner: usize) -> [f64; 2] {
+    [place((MEAN_FACE[outer][0] + MEAN_FACE[inner][0]) / 2.0), place((MEAN_FACE[outer][1] + MEAN_FACE[inner][1]) / 2.0)]
+}
+
+/// From the unit square to pixels of a chip.
+const fn place(v: f64) -> f64 {
+    (PADDING + v) / (2.0 * PADDING + 1.0) * SIDE as f64
+}
+
+/// An aligned face, and the embedder's own crop of it where that is not the same. Wiped when
+/// dropped; it has no `Debug`.
 pub struct Chip {
     pixels: Zeroizing<Vec<u8>>,
+    crop: Option<Zeroizing<Vec<u8>>>,
 }
 
 impl Chip {
@@ -31,12 +46,27 @@ impl Chip {
     /// Takes SIDE x SIDE RGB pixels.
     pub fn new(pixels: Vec<u8>) -> Option<Self> {
         let pixels = Zeroizing::new(pixels);
-        (pixels.len() == SIDE * SIDE * 3).then_some(Self { pixels })
+        (pixels.len() == SIDE * SIDE * 3).then_some(Self { pixels, crop: None })
+    }
+
+    /// With a crop for the embedder.
+    pub(crate) fn with_crop(self, crop: Vec<u8>) -> Self {
+        Self { crop: Some(Zeroizing::new(crop)), ..self }
     }
 
     /// The pixels, RGB interleaved.
     pub fn pixels(&self) -> &[u8] {
         &self.pixels
+    }
+
+    /// What the embedder is given.
+    pub(crate) fn input(&self) -> &[u8] {
+        self.crop.as_ref().unwrap_or(&self.pixels)
+    }
+
+    /// Where the mean face has its five landmarks.
+    pub(crate) fn mean_landmarks() -> [[f64; 2]; 5] {
+        MEAN_FACE.map(|p| p.map(place))
     }
 }
 
@@ -50,6 +80,13 @@ pub fn chip(image: &RgbImage, landmarks: &Landmarks) -> Chip {
 /// needs, and where the chip lies in it. Small enough to send to a device, which then does what
 /// [`ChipPlan::render`] does: one pixel after another, independently. Wiped when dropped.
 pub struct ChipPlan {
+    cut: Cut,
+    /// The embedder's own crop and its side, where it is not the chip.
+    crop: Option<(Cut, usize)>,
+}
+
+/// A square of pixels to be cut out.
+struct Cut {
     source: Level,
     /// Of pixel (0, 0), in pixels of the source.
     origin: [f64; 2],
@@ -64,15 +101,18 @@ impl ChipPlan {
 
     /// Plans the chip of the face with these landmarks.
     pub fn new(image: &RgbImage, landmarks: &Landmarks) -> Self {
-        let square = Square::around(landmarks);
-        let depth = square.pyramid_depth();
-        let Some(region) = square.region(depth, image) else {
-            return Self { source: Level::empty(), origin: [0.0; 2], across: [0.0; 2], down: [0.0; 2] };
+        Self { cut: Cut::of_square(image, &Square::around(landmarks)), crop: None }
+    }
+
+    /// Plans chip and crop of a face by the detector's points; black without an alignment.
+    pub(crate) fn arcface(image: &RgbImage, alignment: Option<&Alignment>, side: usize) -> Self {
+        let Some(alignment) = alignment else {
+            return Self { cut: Cut::black(), crop: Some((Cut::black(), side)) };
         };
-        let source = pyramid(image, &region, depth);
-        let [origin, across, _, down] = square.at_level(&region, depth).corners();
-        let step = |to: [f64; 2]| [0, 1].map(|axis| (to[axis] - origin[axis]) / (SIDE as f64 - 1.0));
-        Self { source, origin, across: step(across), down: step(down) }
+        Self {
+            cut: Cut::of_transform(image, &alignment.chip(), SIDE),
+            crop: Some((Cut::of_transform(image, &alignment.crop(side), side), side)),
+        }
     }
 
     /// The whole picture under any transform: origin, across and down.
@@ -80,12 +120,12 @@ impl ChipPlan {
     pub(crate) fn arbitrary(image: &RgbImage, [ox, oy, ax, ay, dx, dy]: [f64; 6]) -> Self {
         let pixels = Zeroizing::new(image.data().to_vec());
         let source = Level { width: image.width(), height: image.height(), pixels };
-        Self { source, origin: [ox, oy], across: [ax, ay], down: [dx, dy] }
+        Self { cut: Cut { source, origin: [ox, oy], across: [ax, ay], down: [dx, dy] }, crop: None }
     }
 
     /// The samples that the descriptor's offset refers to.
     pub(crate) fn samples(&self) -> &[u8] {
-        &self.source.pixels
+        &self.cut.source.pixels
     }
 
     /// The plan as the kernel reads it (`ChipPlan` in `cuda/pixel.h`), its samples lying at
@@ -95,9 +135,9 @@ impl ChipPlan {
         out[..8].copy_from_slice(&(offset as u64).to_le_bytes());
         // Zero when it does not fit, which no region of a decodable picture comes near: black.
         let side = |v: usize| i32::try_from(v).unwrap_or(0).to_le_bytes();
-        out[8..12].copy_from_slice(&side(self.source.width));
-        out[12..16].copy_from_slice(&side(self.source.height));
-        let places = [self.origin, self.across, self.down].into_iter().flatten();
+        out[8..12].copy_from_slice(&side(self.cut.source.width));
+        out[12..16].copy_from_slice(&side(self.cut.source.height));
+        let places = [self.cut.origin, self.cut.across, self.cut.down].into_iter().flatten();
         for (value, out) in places.zip(out[16..].chunks_exact_mut(8)) {
             out.copy_from_slice(&value.to_le_bytes());
         }
@@ -106,11 +146,51 @@ impl ChipPlan {
 
     /// Makes the chip: bilinear, in 64 bits, rounded down; black where a neighbour is outside.
     pub fn render(&self) -> Chip {
+        Chip { pixels: self.cut.render(SIDE), crop: self.crop.as_ref().map(|(cut, side)| cut.render(*side)) }
+    }
+}
+
+impl Cut {
+    fn black() -> Self {
+        Self { source: Level::empty(), origin: [0.0; 2], across: [0.0; 2], down: [0.0; 2] }
+    }
+
+    fn of_square(image: &RgbImage, square: &Square) -> Self {
+        let depth = square.pyramid_depth();
+        let Some(region) = Region::around(&square.corners(), depth, image) else { return Self::black() };
+        let source = pyramid(image, &region, depth);
+        let [origin, across, _, down] = square.at_level(&region, depth).corners();
+        let step = |to: [f64; 2]| [0, 1].map(|axis| (to[axis] - origin[axis]) / (SIDE as f64 - 1.0));
+        Self { source, origin, across: step(across), down: step(down) }
+    }
+
+    /// Of the pixels that `transform` takes to the picture.
+    fn of_transform(image: &RgbImage, transform: &Similarity, side: usize) -> Self {
+        let scale = transform.a.hypot(transform.b);
+        // No face in a picture that can be decoded is that large or small.
+        if !(1e-4..=1e4).contains(&scale) {
+            return Self::black();
+        }
+        // Halvings that leave at least a pixel of the source for each of the crop.
+        let depth = (0..16).find(|depth| scale < f64::from(2u32 << depth)).unwrap_or(0);
+        let last = side as f64 - 1.0;
+        let corners = [[0.0, 0.0], [last, 0.0], [last, last], [0.0, last]].map(|p| transform.apply(p));
+        let Some(region) = Region::around(&corners, depth, image) else { return Self::black() };
+        let source = pyramid(image, &region, depth);
+        let level = f64::from(1u32 << depth);
+        let start = [corners[0][0] - region.left as f64, corners[0][1] - region.top as f64];
+        // The filter's middle lies two pixels further at each level.
+        let origin = (0..depth).fold(start, |p, _| p.map(|v| (v - 2.0) / 2.0));
+        let (a, b) = (transform.a / level, transform.b / level);
+        Self { source, origin, across: [a, b], down: [-b, a] }
+    }
+
+    fn render(&self, side: usize) -> Zeroizing<Vec<u8>> {
         let Self { source, origin, across, down } = self;
-        let mut pixels = Zeroizing::new(vec![0u8; SIDE * SIDE * 3]);
+        let mut pixels = Zeroizing::new(vec![0u8; side * side * 3]);
         let stride = source.width * 3;
         let (max_x, max_y) = (source.width as f64 - 1.0, source.height as f64 - 1.0);
-        for (row, out) in pixels.chunks_exact_mut(SIDE * 3).enumerate() {
+        for (row, out) in pixels.chunks_exact_mut(side * 3).enumerate() {
             for (column, out) in out.chunks_exact_mut(3).enumerate() {
                 let (c, r) = (column as f64, row as f64);
                 let x = across[0] * c + down[0] * r + origin[0];
@@ -131,7 +211,7 @@ impl ChipPlan {
                 }
             }
         }
-        Chip { pixels }
+        pixels
     }
 }
 
@@ -151,6 +231,30 @@ struct Region {
     top: usize,
     width: usize,
     height: usize,
+}
+
+impl Region {
+    /// What a square with these corners needs of the picture.
+    fn around(corners: &[[f64; 2]; 4], depth: u32, image: &RgbImage) -> Option<Self> {
+        // Each level needs two more pixels around it for its filter.
+        let grow = (0..depth).fold(2.0, |grow, _| grow * 2.0 + 2.0);
+        let along =
+            |axis: usize, pick: fn(f64, f64) -> f64, start: f64| corners.iter().map(|c| c[axis]).fold(start, pick);
+        let clip = |low: f64, high: f64, length: usize| -> Option<(usize, usize)> {
+            let low = (low - grow).max(0.0);
+            let high = (high + grow).min(length as f64 - 1.0);
+            if low > high || low.is_nan() || high.is_nan() {
+                return None;
+            }
+            let (low, high) = ((low + 0.5).floor() as usize, (high + 0.5).floor() as usize);
+            Some((low, high - low + 1))
+        };
+        let (left, width) =
+            clip(along(0, f64::min, f64::INFINITY), along(0, f64::max, f64::NEG_INFINITY), image.width())?;
+        let (top, height) =
+            clip(along(1, f64::min, f64::INFINITY), along(1, f64::max, f64::NEG_INFINITY), image.height())?;
+        Some(Self { left, top, width, height })
+    }
 }
 
 impl Square {
@@ -197,28 +301,6 @@ impl Square {
                 [cos * x - sin * y + cx, sin * x + cos * y + cy]
             },
         )
-    }
-
-    fn region(&self, depth: u32, image: &RgbImage) -> Option<Region> {
-        // Each level needs two more pixels around it for its filter.
-        let grow = (0..depth).fold(2.0, |grow, _| grow * 2.0 + 2.0);
-        let corners = self.corners();
-        let along =
-            |axis: usize, pick: fn(f64, f64) -> f64, start: f64| corners.iter().map(|c| c[axis]).fold(start, pick);
-        let clip = |low: f64, high: f64, length: usize| -> Option<(usize, usize)> {
-            let low = (low - grow).max(0.0);
-            let high = (high + grow).min(length as f64 - 1.0);
-            if low > high || low.is_nan() || high.is_nan() {
-                return None;
-            }
-            let (low, high) = ((low + 0.5).floor() as usize, (high + 0.5).floor() as usize);
-            Some((low, high - low + 1))
-        };
-        let (left, width) =
-            clip(along(0, f64::min, f64::INFINITY), along(0, f64::max, f64::NEG_INFINITY), image.width())?;
-        let (top, height) =
-            clip(along(1, f64::min, f64::INFINITY), along(1, f64::max, f64::NEG_INFINITY), image.height())?;
-        Some(Region { left, top, width, height })
     }
 
     /// The square in the coordinates of the region's pyramid level.

@@ -1,5 +1,6 @@
 //! One face in one picture: found, aligned, measured.
 
+pub(crate) mod arcface;
 pub mod chip;
 pub mod detect;
 pub mod gate;

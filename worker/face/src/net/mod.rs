@@ -2,10 +2,37 @@
 
 pub(crate) mod graph;
 pub(crate) mod resnet;
+pub(crate) mod torchscript;
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::error::EngineError;
+use crate::pack;
+
+/// The embedder of a pack on a device, in single precision.
+pub(crate) enum Embedder {
+    ResNet(resnet::ResNet),
+    TorchScript(torchscript::TorchScript),
+}
+
+impl Embedder {
+    pub(crate) fn build(from: &pack::Embedder, device: Device) -> Result<Self, EngineError> {
+        Ok(match &from.network {
+            pack::Network::Resnet29(network) => Self::ResNet(resnet::ResNet::build(network, device)?),
+            pack::Network::TorchScript(script) => {
+                Self::TorchScript(torchscript::TorchScript::build(script, from.output.dimensions, device)?)
+            }
+        })
+    }
+
+    /// Faces (N x side x side x 3, bytes) to embeddings.
+    pub(crate) fn forward(&self, faces: &Tensor) -> Result<Tensor, EngineError> {
+        match self {
+            Self::ResNet(network) => network.forward(faces),
+            Self::TorchScript(network) => network.forward(faces),
+        }
+    }
+}
 
 /// A four-dimensional weight in channels-last memory order, which is what the input is in.
 fn channels_last(values: &[f32], shape: [i64; 4]) -> Result<Tensor, EngineError> {

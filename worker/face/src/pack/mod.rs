@@ -2,25 +2,29 @@
 
 mod description;
 pub(crate) mod dlib;
+mod evidence;
 pub(crate) mod tflite;
+pub(crate) mod torchscript;
 
 use std::io::Read;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-pub use description::OperatingPoint;
-use description::{AlignerKind, Description, DetectorKind, EmbedderKind, PinnedFile};
-use dlib::resnet::ResNet;
+pub(crate) use description::{Channels, NetworkInput};
+use description::{Description, DetectorKind, PinnedFile};
+pub use description::{Metric, OperatingPoint};
+use dlib::resnet::{self, ResNet};
 use dlib::shape::ShapePredictor;
 use tflite::Graph;
+use torchscript::Script;
 
 use crate::error::{ModelError, ModelFault, PackError};
 
 /// How strict to be with a pack.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LoadOptions {
-    /// Take a pack whose licence forbids commercial use.
+    /// Take a pack whose licence forbids commercial use, or that does not say.
     pub allow_non_commercial: bool,
 }
 
@@ -37,15 +41,59 @@ pub struct PackIdentity {
     pub operating_point: String,
 }
 
+/// What a pack says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct PackSummary {
+    /// Its licence.
+    pub licence: String,
+    /// Whether it may be used commercially; `None` when it does not say.
+    pub commercial_use: Option<bool>,
+    /// Kind of the aligner.
+    pub aligner: &'static str,
+    /// Kind of the embedder.
+    pub embedder: &'static str,
+    /// Width and height of the embedder's input, in pixels.
+    pub input_size: usize,
+    /// Numbers in an embedding.
+    pub dimensions: usize,
+    /// How embeddings are compared.
+    pub metric: Metric,
+}
+
 /// A pack, read and checked: every weight is in memory, no network is built yet.
 pub struct Pack {
     pub(crate) identity: PackIdentity,
     pub(crate) operating_points: Vec<OperatingPoint>,
     pub(crate) detector: Graph,
-    pub(crate) predictor: ShapePredictor,
-    pub(crate) embedder: ResNet,
-    /// Factor on the detector's box before the landmarks are looked for in it.
-    pub(crate) box_scale: f32,
+    pub(crate) aligner: Aligner,
+    pub(crate) embedder: Embedder,
+    summary: PackSummary,
+}
+
+/// How a face is brought into the embedder's frame.
+pub(crate) enum Aligner {
+    /// Five landmarks by regression trees, in the detector's box enlarged by a factor.
+    Dlib5 { predictor: ShapePredictor, box_scale: f32 },
+    /// The detector's own points, into a crop of this side.
+    Arcface4 { side: usize },
+}
+
+/// A network that turns faces into numbers, and what the numbers are.
+pub(crate) struct Embedder {
+    pub(crate) network: Network,
+    pub(crate) output: Output,
+}
+
+pub(crate) enum Network {
+    Resnet29(ResNet),
+    TorchScript(Script),
+}
+
+/// What comes out of an embedder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Output {
+    pub(crate) dimensions: usize,
+    pub(crate) metric: Metric,
 }
 
 /// Side and outputs of the BlazeFace short-range network.
@@ -60,20 +108,33 @@ impl Pack {
         let path = dir.join("pack.toml");
         let text = read_at_most(&path, 1 << 20)?;
         let description = Description::parse(&path, &text)?;
-        if !description.commercial_use && !options.allow_non_commercial {
+        if description.commercial_use != Some(true) && !options.allow_non_commercial {
             return Err(PackError::NonCommercial { name: description.name, licence: description.licence });
         }
         let DetectorKind::Blazeface = description.detector.kind;
-        let AlignerKind::Dlib5 = description.aligner.kind;
-        let EmbedderKind::DlibResnet29 = description.embedder.kind;
         let detector = load_file(dir, &description.detector.file, |bytes| {
-            let graph = tflite::read(bytes)?;
+            let graph = tflite::read(&bytes)?;
             check_detector(&graph)?;
             Ok(graph)
         })?;
-        let predictor = load_file(dir, &description.aligner.file, dlib::shape::read)?;
-        let embedder = load_file(dir, &description.embedder.file, dlib::resnet::read)?;
+        let embedder = Embedder::load(dir, description.embedder, description.comparison.metric)?;
+        let aligner = match description.aligner {
+            description::Aligner::Dlib5 { box_scale, file } => {
+                let predictor = load_file(dir, &file, |bytes| dlib::shape::read(&bytes))?;
+                Aligner::Dlib5 { predictor, box_scale }
+            }
+            description::Aligner::Arcface4 {} => Aligner::Arcface4 { side: embedder.side() },
+        };
         Ok(Self {
+            summary: PackSummary {
+                licence: description.licence,
+                commercial_use: description.commercial_use,
+                aligner: aligner.kind(),
+                embedder: embedder.kind(),
+                input_size: embedder.side(),
+                dimensions: embedder.output.dimensions,
+                metric: embedder.output.metric,
+            },
             identity: PackIdentity {
                 name: description.name,
                 version: description.version,
@@ -82,9 +143,8 @@ impl Pack {
             },
             operating_points: description.operating_points,
             detector,
-            predictor,
+            aligner,
             embedder,
-            box_scale: description.aligner.box_scale,
         })
     }
 
@@ -97,20 +157,83 @@ impl Pack {
     pub fn operating_points(&self) -> &[OperatingPoint] {
         &self.operating_points
     }
+
+    /// Licence and kinds.
+    pub fn summary(&self) -> &PackSummary {
+        &self.summary
+    }
+
+    /// The operating point for a false-match rate: of those that were measured to keep it, the
+    /// one that lets most genuine faces through.
+    pub fn operating_point_for(&self, false_match_rate: f64) -> Result<&OperatingPoint, PackError> {
+        let keeps = |point: &&OperatingPoint| point.false_match_rate.is_some_and(|rate| rate <= false_match_rate);
+        let points = self.operating_points.iter();
+        points.clone().filter(keeps).max_by(|a, b| a.threshold.total_cmp(&b.threshold)).ok_or_else(|| {
+            let rate = |point: &OperatingPoint| match point.false_match_rate {
+                Some(rate) => format!("{} ({rate:e})", point.name),
+                None => format!("{} (no rate measured)", point.name),
+            };
+            PackError::UnsupportedRate {
+                name: self.identity.name.clone(),
+                asked: false_match_rate,
+                known: points.map(rate).collect::<Vec<_>>().join(", "),
+            }
+        })
+    }
+}
+
+impl Aligner {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Dlib5 { .. } => "dlib5",
+            Self::Arcface4 { .. } => "arcface4",
+        }
+    }
+}
+
+impl Embedder {
+    fn load(dir: &Path, from: description::Embedder, metric: Metric) -> Result<Self, PackError> {
+        let (network, dimensions) = match from {
+            description::Embedder::DlibResnet29 { file } => {
+                let network = load_file(dir, &file, |bytes| resnet::read(&bytes))?;
+                (Network::Resnet29(network), resnet::OUTPUT)
+            }
+            description::Embedder::Torchscript { dimensions, input, file } => {
+                let bytes = load_file(dir, &file, |bytes| torchscript::check(&bytes).map(|()| bytes))?;
+                (Network::TorchScript(Script { file: file.name, bytes, input }), dimensions)
+            }
+        };
+        Ok(Self { network, output: Output { dimensions, metric } })
+    }
+
+    /// Width and height of the input.
+    pub(crate) fn side(&self) -> usize {
+        match &self.network {
+            Network::Resnet29(_) => resnet::INPUT,
+            Network::TorchScript(script) => script.input.size,
+        }
+    }
+
+    fn kind(&self) -> &'static str {
+        match self.network {
+            Network::Resnet29(_) => "dlib-resnet29",
+            Network::TorchScript(_) => "torchscript",
+        }
+    }
 }
 
 fn load_file<T>(
     dir: &Path,
     file: &PinnedFile,
-    parse: impl FnOnce(&[u8]) -> Result<T, ModelError>,
+    parse: impl FnOnce(Vec<u8>) -> Result<T, ModelError>,
 ) -> Result<T, PackError> {
     let path = dir.join(&file.name);
     let bytes = read_at_most(&path, file.bytes)?;
     let found = hex::encode(Sha256::digest(&bytes));
-    if found != file.sha256 {
+    if !found.eq_ignore_ascii_case(&file.sha256) {
         return Err(PackError::WrongHash { path, expected: file.sha256.clone(), found });
     }
-    parse(&bytes).map_err(|error| PackError::Model { path, error })
+    parse(bytes).map_err(|error| PackError::Model { path, error })
 }
 
 fn read_at_most(path: &Path, limit: u64) -> Result<Vec<u8>, PackError> {
