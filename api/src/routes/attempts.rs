@@ -8,7 +8,7 @@ use axum::response::Response;
 use proofmill_contract::limits::MAX_LONG_POLL;
 use proofmill_contract::{ApiError, Phase};
 
-use super::{attempt_id, session_id, views};
+use super::{attempt_id, attempt_of, session_id, views};
 use crate::http::auth::{Authorised, SessionsRead};
 use crate::http::envelope;
 use crate::http::error::{Error, Result};
@@ -33,11 +33,7 @@ pub async fn get(
     let deadline = tokio::time::Instant::now() + wait;
     let mut pause = FIRST_PAUSE;
     loop {
-        let found = ctx
-            .store
-            .attempt(Some(&caller.organisation), &id, ctx.clock.now())
-            .await?
-            .ok_or_else(|| Error::not_found("attempt"))?;
+        let found = attempt_of(&ctx, &caller.organisation, &id).await?;
         let left = deadline.saturating_duration_since(tokio::time::Instant::now());
         if found.attempt.phase == Phase::Settled || left.is_zero() || ctx.shutdown.is_cancelled() {
             return Ok(envelope::data(StatusCode::OK, &views::attempt(&found.attempt, &found.session)));

@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 use super::evidence::{handoff_expired, refuse_early};
 use super::handoff::{by_write_token, ended};
-use super::{attempt_id, destroy};
+use super::{attempt_id, attempt_of, destroy};
 use crate::http::auth::{Authorised, SessionsWrite};
 use crate::http::body::JsonBytes;
 use crate::http::envelope;
@@ -51,11 +51,7 @@ pub async fn start_with_key(
     body: JsonBytes,
 ) -> Result<Response> {
     let id = attempt_id(&id)?;
-    let found = ctx
-        .store
-        .attempt(Some(&caller.organisation), &id, ctx.clock.now())
-        .await?
-        .ok_or_else(|| Error::not_found("attempt"))?;
+    let found = attempt_of(&ctx, &caller.organisation, &id).await?;
     start(ctx, found, body, Bearer::ApiKey).await
 }
 

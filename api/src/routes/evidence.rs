@@ -13,7 +13,7 @@ use serde_json::json;
 use tracing::Instrument;
 
 use super::handoff::{by_write_token, ended};
-use super::{attempt_id, destroy};
+use super::{attempt_id, attempt_of, destroy};
 use crate::evidence_form::{self, Form};
 use crate::http::auth::{Authorised, SessionsWrite};
 use crate::http::envelope;
@@ -41,11 +41,7 @@ pub async fn submit_with_key(
     request: Request,
 ) -> Result<Response> {
     let id = attempt_id(&id)?;
-    let found = ctx
-        .store
-        .attempt(Some(&caller.organisation), &id, ctx.clock.now())
-        .await?
-        .ok_or_else(|| Error::not_found("attempt"))?;
+    let found = attempt_of(&ctx, &caller.organisation, &id).await?;
     submit(ctx, found, request).await
 }
 

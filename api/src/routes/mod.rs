@@ -11,7 +11,8 @@ pub mod verify;
 pub mod views;
 pub mod webhooks;
 
-use proofmill_contract::{AttemptId, ErrorCode, SessionId};
+use proofmill_contract::{AttemptId, ErrorCode, OrganisationId, SessionId};
+use proofmill_store::AttemptWithSession;
 
 use crate::http::error::{Error, Result};
 use crate::state::AppState;
@@ -24,6 +25,16 @@ pub(crate) fn session_id(text: &str) -> Result<SessionId> {
 /// An attempt id from a path. A malformed one is simply not found.
 pub(crate) fn attempt_id(text: &str) -> Result<AttemptId> {
     AttemptId::parse(text).map_err(|_| Error::not_found("attempt"))
+}
+
+/// An organisation's own attempt; another's is not found.
+pub(crate) async fn attempt_of(
+    state: &AppState,
+    organisation: &OrganisationId,
+    id: &AttemptId,
+) -> Result<AttemptWithSession> {
+    let found = state.store.attempt(Some(organisation), id, state.clock.now()).await?;
+    found.ok_or_else(|| Error::not_found("attempt"))
 }
 
 /// Destroys sealed objects that no row refers to any more. What fails here is an orphan, and the sweep's: the caller's

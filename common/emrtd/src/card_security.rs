@@ -179,13 +179,7 @@ impl<'e> Check<'e> {
             .as_ref()
             .ok()
             .map(|key| format!("{}/{}", candidate.verified.scheme.describe(), key.key().describe()));
-        self.signer_status = Some(if self.at < certificate.not_before {
-            CertificateStatus::NotYetValid
-        } else if certificate.not_after < self.at {
-            CertificateStatus::Expired
-        } else {
-            CertificateStatus::Valid
-        });
+        self.signer_status = Some(certificate.status(self.at));
         let signature = self.note(data.deviations).and(self.note(candidate.verified.deviations));
         self.gates.signature = gate(&signature);
         if chain.is_ok() {

@@ -13,7 +13,9 @@ use crate::{
     deviation::{Deviation, DeviationSet},
     evidence::UnixTime,
     name::{self, CanonicalName},
-    oid, time,
+    oid,
+    report::CertificateStatus,
+    time,
 };
 
 /// A certificate: the received bytes and what the library needs of them.
@@ -235,6 +237,11 @@ impl Certificate {
 
     pub fn is_self_issued(&self) -> bool {
         self.issuer == self.subject
+    }
+
+    /// The certificate's validity at a time.
+    pub fn status(&self, at: UnixTime) -> CertificateStatus {
+        CertificateStatus::of(self.not_before, self.not_after, at)
     }
 
     /// Verifies this certificate's signature under an issuer's key.

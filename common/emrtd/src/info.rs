@@ -71,14 +71,7 @@ impl CertificateInfo {
 
     /// The certificate's validity at a time.
     pub fn status(&self, at: UnixTime) -> crate::report::CertificateStatus {
-        use crate::report::CertificateStatus::{Expired, NotYetValid, Valid};
-        if at < self.not_before {
-            NotYetValid
-        } else if self.not_after < at {
-            Expired
-        } else {
-            Valid
-        }
+        crate::report::CertificateStatus::of(self.not_before, self.not_after, at)
     }
 
     pub(crate) fn of(certificate: &Certificate) -> CertificateInfo {

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     deviation::Deviation,
-    evidence::{Part, Terminal},
+    evidence::{Part, Terminal, UnixTime},
     mrz::Mrz,
     portrait::Portrait,
 };
@@ -177,6 +177,19 @@ pub enum CertificateStatus {
     Expired,
     /// Before it.
     NotYetValid,
+}
+
+impl CertificateStatus {
+    /// At a time, of a certificate with this notBefore and notAfter; both belong to its validity.
+    pub(crate) fn of(not_before: UnixTime, not_after: UnixTime, at: UnixTime) -> CertificateStatus {
+        if at < not_before {
+            CertificateStatus::NotYetValid
+        } else if not_after < at {
+            CertificateStatus::Expired
+        } else {
+            CertificateStatus::Valid
+        }
+    }
 }
 
 /// Why a gate failed. Displayed and serialised as a stable machine-readable string, such as

@@ -13,9 +13,7 @@ use crate::{
     mrz::{Date, Mrz, MrzError, parse_dg1},
     policy::Policy,
     portrait::Portrait,
-    report::{
-        CertificateStatus, Gate, GateResult, Gates, Reason, Report, RevocationStatus, SigningTimeSource, Verification,
-    },
+    report::{Gate, GateResult, Gates, Reason, Report, RevocationStatus, SigningTimeSource, Verification},
     security_options::{self, NamedDigest, SecurityOptions},
     sod::{self, Candidate, SignatureOutcome},
     trust::{Signer, TrustStore},
@@ -222,7 +220,7 @@ impl<'e, 'a> Run<'e, 'a> {
                 mrz
             }));
         }
-        self.report.signer_status = Some(self.status_today(&candidate.signer));
+        self.report.signer_status = Some(candidate.signer.certificate.status(self.at));
         if chain.is_ok() {
             chain = self.chain(&candidate);
         }
@@ -325,16 +323,6 @@ impl<'e, 'a> Run<'e, 'a> {
         };
         self.report.gates.passive_authentication.revocation = gate;
         result
-    }
-
-    fn status_today(&self, signer: &Signer) -> CertificateStatus {
-        if self.at < signer.certificate.not_before {
-            CertificateStatus::NotYetValid
-        } else if signer.certificate.not_after < self.at {
-            CertificateStatus::Expired
-        } else {
-            CertificateStatus::Valid
-        }
     }
 
     // -- chip
