@@ -11,7 +11,7 @@ use proofmill_contract::limits::{MAX_EVIDENCE_REQUEST_BYTES, MAX_PART_BYTES, MAX
 use proofmill_contract::{ApiError, ErrorCode, Evidence, Part};
 use proofmill_emrtd::{Terminal, Transcript};
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+use zeroize::Zeroizing;
 
 use crate::http::body;
 use crate::http::error::{Error, Result};
@@ -24,22 +24,19 @@ const SELFIE: &str = "selfie";
 pub struct Form {
     /// What is to be verified.
     pub evidence: Evidence,
-    /// What the holder agreed to.
-    pub manifest: Manifest,
-    /// Whose terminal the chip-authentication transcript names, if there is one.
-    pub transcript: Option<Terminal>,
+    /// Claims that the holder agreed to share.
+    pub selected_field_keys: Vec<String>,
 }
 
 /// The `manifest` part.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Manifest {
-    /// Claims that the holder agreed to share.
+struct Manifest {
     #[serde(default)]
-    pub selected_field_keys: Vec<String>,
-    /// The reader's signed statement.
+    selected_field_keys: Vec<String>,
+    /// The reader's signed statement. Whether it holds is a verdict, and not found out here.
     #[serde(default)]
-    reader_attestation: Option<IgnoredAny>,
+    reader_attestation: Option<String>,
 }
 
 /// Reads the request.
@@ -59,10 +56,11 @@ pub async fn read(request: Request, held: &mut Held) -> Result<Form> {
         let name: String = field.name().unwrap_or_default().chars().take(64).collect();
         match (name.as_str(), Part::from_name(&name)) {
             (MANIFEST, _) => {
-                let bytes = gather(field, MANIFEST, MAX_PART_BYTES, held).await?;
-                if manifest.replace(read_manifest(&bytes)?).is_some() {
+                let bytes = Zeroizing::new(gather(field, MANIFEST, MAX_PART_BYTES, held).await?);
+                if manifest.is_some() {
                     return Err(invalid_part(MANIFEST, "was sent twice"));
                 }
+                manifest = Some(read_manifest(&bytes)?);
             }
             (SELFIE, _) => evidence.push_selfie(gather(field, SELFIE, MAX_SELFIE_BYTES, held).await?)?,
             (name, Some(part)) => evidence.insert(part, gather(field, name, part.limit(), held).await?)?,
@@ -73,23 +71,25 @@ pub async fn read(request: Request, held: &mut Held) -> Result<Form> {
     }
     let manifest =
         manifest.ok_or_else(|| Error::new(ErrorCode::EvidencePartMissing, "evidence part `manifest` is missing"))?;
-    let transcript = evidence.get(Part::ChipAuthentication).map(read_transcript).transpose()?;
-    Ok(Form { evidence, manifest, transcript })
+    if let Some(jws) = manifest.reader_attestation {
+        evidence.attest(jws.into_bytes())?;
+    }
+    Ok(Form { evidence, selected_field_keys: manifest.selected_field_keys })
 }
 
 fn read_manifest(bytes: &[u8]) -> Result<Manifest> {
-    let manifest: Manifest = body::parse(bytes).map_err(|error| invalid_part(MANIFEST, &error.message))?;
-    if manifest.reader_attestation.is_some() {
-        return Err(invalid_part(MANIFEST, "field `reader_attestation` is not supported by this deployment yet"));
-    }
-    Ok(manifest)
+    body::parse(bytes).map_err(|error| invalid_part(MANIFEST, &error.message))
 }
 
-/// Whose terminal it names. Whether it holds is the worker's to say.
-fn read_transcript(bytes: &[u8]) -> Result<Terminal> {
+/// Whose terminal the chip-authentication transcript names, if there is one. Whether it holds is the worker's to say.
+///
+/// # Errors
+/// `EVIDENCE_PART_INVALID` for what is no transcript.
+pub(crate) fn terminal_of(evidence: &Evidence) -> Result<Option<Terminal>> {
+    let Some(bytes) = evidence.get(Part::ChipAuthentication) else { return Ok(None) };
     let name = Part::ChipAuthentication.name();
     match body::parse::<Transcript>(bytes) {
-        Ok(transcript) => Ok(transcript.terminal()),
+        Ok(transcript) => Ok(Some(transcript.terminal())),
         Err(error) => {
             // The transcript's own errors name a member in back quotes and quote no value.
             let own = serde_json::from_slice::<Transcript>(bytes).err().map(|error| error.to_string());

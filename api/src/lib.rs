@@ -4,6 +4,7 @@
 mod evidence_form;
 mod http;
 mod memory_budget;
+pub mod openapi;
 mod ops;
 mod outbox_age;
 pub mod relay;

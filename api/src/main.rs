@@ -4,12 +4,10 @@ mod cli;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
-    match cli::run(cli).await {
+    let loaded = proofmill_settings::load(cli::DEFAULTS, cli::SECTIONS, std::env::args_os());
+    match cli::run(loaded.unwrap_or_else(|refusal| refusal.exit())).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             proofmill_telemetry::tell(format_args!("error: {error:#}"));

@@ -1,13 +1,18 @@
 //! How much evidence the process holds at once, counted as it arrives.
 //!
 //! Counting bytes and not requests: a client that trickles its upload then holds what it has sent, and cannot keep others
-//! out by merely being slow. Nobody waits for memory either, because two half-read requests could wait for each other.
+//! out by merely being slow. A request does not wait for memory, because two half-read ones could wait for each other; a
+//! line of a bulk request does, for a while, because it can be given up alone.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 const UNIT: usize = 1 << 10;
+/// Pauses between two looks of somebody who waits.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
 /// The process's budget.
 #[derive(Clone)]
@@ -53,6 +58,33 @@ impl Held {
             }
         }
         self.bytes = total;
+        Ok(())
+    }
+}
+
+impl Held {
+    /// Gives everything back.
+    pub fn give_back(&mut self) {
+        self.permit = None;
+        self.bytes = 0;
+    }
+
+    /// As [`Held::take`], but waits for others to give back. Only for who can end the wait by letting go of everything:
+    /// two half-read requests that wait for each other are told apart by nothing else.
+    ///
+    /// # Errors
+    /// [`Exhausted`] when the time is over; what was held stays held until the drop.
+    pub async fn take_within(&mut self, bytes: usize, patience: Duration) -> Result<(), Exhausted> {
+        let deadline = tokio::time::Instant::now() + patience;
+        let mut pause = FIRST_PAUSE;
+        while self.take(bytes) == Err(Exhausted) {
+            if tokio::time::Instant::now() + pause > deadline {
+                return Err(Exhausted);
+            }
+            // Not the semaphore's own queue: a large wish at its head would keep every small one out.
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
         Ok(())
     }
 }

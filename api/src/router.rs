@@ -5,55 +5,85 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::response::Response;
-use axum::routing::{get, post, put};
 use proofmill_contract::limits::MAX_JSON_REQUEST_BYTES;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
 
-use crate::http::{auth, envelope, error, linger, rate_limit};
-use crate::routes::{attempts, chip_authentication, docs, evidence, handoff, sessions, status_page, verify, webhooks};
+use crate::http::auth::{Scope, SessionsRead, SessionsWrite, WebhooksRead, WebhooksWrite};
+use crate::http::route::{Access, Route, delete, get, patch, post, put};
+use crate::http::{auth, envelope, error, head, linger, rate_limit};
+use crate::openapi::operations as say;
+use crate::routes::{
+    attempts, bulk, chip_authentication, docs, evidence, handoff, open, sessions, status_page, verify, webhooks,
+};
 use crate::state::{AppState, Ctx, Shared};
 
 /// The public API.
 pub fn router(state: AppState) -> Router {
     let ctx = Shared::new(state);
-
-    let with_key = Router::new()
-        .route("/v1/sessions", post(sessions::create).get(sessions::list))
-        .route("/v1/sessions/{id}", get(sessions::get))
-        .route("/v1/sessions/{id}/cancel", post(sessions::cancel))
-        .route("/v1/sessions/{id}/attempts", post(handoff::open_with_key).get(attempts::of_session))
-        .route("/v1/attempts/{id}", get(attempts::get))
-        .route("/v1/attempts/{id}/evidence", put(evidence::submit_with_key))
-        .route("/v1/attempts/{id}/chip-authentication", post(chip_authentication::start_with_key))
-        .route("/v1/webhooks/endpoints", post(webhooks::endpoints::create).get(webhooks::endpoints::list))
-        .route(
-            "/v1/webhooks/endpoints/{id}",
-            get(webhooks::endpoints::get).patch(webhooks::endpoints::update).delete(webhooks::endpoints::delete),
-        )
-        .route("/v1/webhooks/endpoints/{id}/signing-secret/reveal", post(webhooks::secrets::reveal))
-        .route("/v1/webhooks/endpoints/{id}/signing-secret/rotate", post(webhooks::secrets::rotate))
-        .route("/v1/webhooks/endpoints/{id}/keys", post(webhooks::keys::add).get(webhooks::keys::list))
-        .route("/v1/webhooks/keys/{id}/deactivate", post(webhooks::keys::deactivate))
-        .route("/v1/webhooks/keys/{id}/reactivate", post(webhooks::keys::reactivate))
-        .route("/v1/webhooks/deliveries", get(webhooks::deliveries::list))
-        .route("/v1/webhooks/deliveries/{id}/retry", post(webhooks::deliveries::retry))
-        .route("/v1/webhooks/events", get(webhooks::events::list))
-        .route("/v1/webhooks/events/{id}", get(webhooks::events::get))
-        .route("/v1/webhooks/events/{id}/replay", post(webhooks::events::replay))
-        .route_layer(from_fn_with_state(ctx.clone(), auth::require_key));
-
-    let public = Router::new()
-        .route("/v1/verify/session/{id}/cancel", post(verify::cancel))
-        .route("/v1/verify/session/{id}/status", get(verify::status))
-        .route("/v1/verify/session/{id}/handoff", post(handoff::open_public))
-        .route("/v1/verify/attempts/{id}/evidence", put(evidence::submit_with_token))
-        .route("/v1/verify/attempts/{id}/chip-authentication", post(chip_authentication::start_with_token))
-        .route("/verify/{id}", get(status_page::page))
-        .route("/docs", get(docs::page))
-        .route_layer(from_fn_with_state(ctx.clone(), rate_limit::by_address));
-
+    let (mut with_key, mut public) = (Router::new(), Router::new());
+    for route in routes() {
+        match route.access {
+            Access::Key(_) => with_key = route.mount(with_key),
+            Access::WriteToken | Access::Public => public = route.mount(public),
+        }
+    }
+    let with_key = with_key.route_layer(from_fn_with_state(ctx.clone(), auth::require_key));
+    let public = public.route_layer(from_fn_with_state(ctx.clone(), rate_limit::by_address));
     finish(Router::new().merge(with_key).merge(public), ctx)
+}
+
+const SESSIONS_READ: Access = Access::Key(SessionsRead::NAME);
+const SESSIONS_WRITE: Access = Access::Key(SessionsWrite::NAME);
+const WEBHOOKS_READ: Access = Access::Key(WebhooksRead::NAME);
+const WEBHOOKS_WRITE: Access = Access::Key(WebhooksWrite::NAME);
+
+/// Every route there is, with who may call it and what it does. There is no other way to add one.
+#[rustfmt::skip]
+pub(crate) fn routes() -> Vec<Route> {
+    use Access::{Public, WriteToken};
+    use webhooks::{deliveries, endpoints, events, keys, secrets};
+    vec![
+        post("/v1/sessions", SESSIONS_WRITE, sessions::create, say::sessions::create()),
+        get("/v1/sessions", SESSIONS_READ, sessions::list, say::sessions::list()),
+        get("/v1/sessions/{id}", SESSIONS_READ, sessions::get, say::sessions::get()),
+        post("/v1/sessions/{id}/cancel", SESSIONS_WRITE, sessions::cancel, say::sessions::cancel()),
+
+        post("/v1/sessions/{id}/attempts", SESSIONS_WRITE, handoff::open_with_key, say::attempts::open()),
+        get("/v1/sessions/{id}/attempts", SESSIONS_READ, attempts::of_session, say::attempts::of_session()),
+        post("/v1/attempts/open", SESSIONS_WRITE, open::open, say::bulk::open()),
+        post("/v1/attempts/batch", SESSIONS_WRITE, bulk::submit, say::bulk::submit()),
+        get("/v1/attempts/{id}", SESSIONS_READ, attempts::get, say::attempts::get()),
+        put("/v1/attempts/{id}/evidence", SESSIONS_WRITE, evidence::submit_with_key, say::attempts::submit()),
+        post("/v1/attempts/{id}/chip-authentication", SESSIONS_WRITE, chip_authentication::start_with_key, say::attempts::start_chip_authentication()),
+
+        get("/v1/verify/session/{id}/status", Public, verify::status, say::holder::progress()),
+        post("/v1/verify/session/{id}/cancel", Public, verify::cancel, say::holder::cancel()),
+        post("/v1/verify/session/{id}/handoff", Public, handoff::open_public, say::holder::handoff()),
+        put("/v1/verify/attempts/{id}/evidence", WriteToken, evidence::submit_with_token, say::holder::submit()),
+        post("/v1/verify/attempts/{id}/chip-authentication", WriteToken, chip_authentication::start_with_token, say::holder::start_chip_authentication()),
+        get("/verify/{id}", Public, status_page::page, say::holder::page()),
+
+        post("/v1/webhooks/endpoints", WEBHOOKS_WRITE, endpoints::create, say::webhooks::create_endpoint()),
+        get("/v1/webhooks/endpoints", WEBHOOKS_READ, endpoints::list, say::webhooks::list_endpoints()),
+        get("/v1/webhooks/endpoints/{id}", WEBHOOKS_READ, endpoints::get, say::webhooks::get_endpoint()),
+        patch("/v1/webhooks/endpoints/{id}", WEBHOOKS_WRITE, endpoints::update, say::webhooks::update_endpoint()),
+        delete("/v1/webhooks/endpoints/{id}", WEBHOOKS_WRITE, endpoints::delete, say::webhooks::delete_endpoint()),
+        post("/v1/webhooks/endpoints/{id}/signing-secret/reveal", WEBHOOKS_WRITE, secrets::reveal, say::webhooks::reveal_secret()),
+        post("/v1/webhooks/endpoints/{id}/signing-secret/rotate", WEBHOOKS_WRITE, secrets::rotate, say::webhooks::rotate_secret()),
+        post("/v1/webhooks/endpoints/{id}/keys", WEBHOOKS_WRITE, keys::add, say::webhooks::add_key()),
+        get("/v1/webhooks/endpoints/{id}/keys", WEBHOOKS_READ, keys::list, say::webhooks::list_keys()),
+        post("/v1/webhooks/keys/{id}/deactivate", WEBHOOKS_WRITE, keys::deactivate, say::webhooks::deactivate_key()),
+        post("/v1/webhooks/keys/{id}/reactivate", WEBHOOKS_WRITE, keys::reactivate, say::webhooks::reactivate_key()),
+        get("/v1/webhooks/deliveries", WEBHOOKS_READ, deliveries::list, say::webhooks::list_deliveries()),
+        post("/v1/webhooks/deliveries/{id}/retry", WEBHOOKS_WRITE, deliveries::retry, say::webhooks::retry_delivery()),
+        get("/v1/webhooks/events", WEBHOOKS_READ, events::list, say::webhooks::list_events()),
+        get("/v1/webhooks/events/{id}", WEBHOOKS_READ, events::get, say::webhooks::get_event()),
+        post("/v1/webhooks/events/{id}/replay", WEBHOOKS_WRITE, events::replay, say::webhooks::replay_event()),
+
+        get("/openapi.json", Public, docs::document, say::documents::document()),
+        get("/docs", Public, docs::page, say::documents::reference()),
+    ]
 }
 
 /// What every route has around it, outermost last.
@@ -65,6 +95,7 @@ fn finish(routes: Router<Ctx>, ctx: Ctx) -> Router {
         .layer(from_fn(linger::linger))
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, ctx.config.request_timeout))
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn(head::limit))
         .layer(from_fn_with_state(ctx.clone(), envelope::envelope))
         .layer(map_response(no_store))
         .with_state(ctx)
@@ -115,7 +146,7 @@ mod tests {
         async fn broken() -> StatusCode {
             panic!("P<UTOERIKSSON")
         }
-        let router = finish(Router::new().route("/broken", get(broken)), ctx);
+        let router = finish(Router::new().route("/broken", axum::routing::get(broken)), ctx);
         let request = Request::builder().uri("/broken").body(Body::empty()).unwrap();
         let response = router.clone().oneshot(request).await.unwrap();
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);

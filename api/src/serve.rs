@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use crate::http::refusals::Enveloped;
 use crate::ops::{Ops, ops_router};
 use crate::router::router;
 use crate::state::AppState;
@@ -38,6 +39,7 @@ const DRAIN: Duration = Duration::from_secs(30);
 /// If a listener has no address.
 pub async fn serve(state: AppState, listener: TcpListener, ops: Option<(TcpListener, Ops)>) -> io::Result<()> {
     let shutdown = state.shutdown.clone();
+    let docs_url: Arc<str> = state.config.docs_url.as_str().into();
     tracing::info!(address = %listener.local_addr()?, "serving the api");
     let operators = async {
         if let Some((listener, ops)) = ops {
@@ -47,7 +49,7 @@ pub async fn serve(state: AppState, listener: TcpListener, ops: Option<(TcpListe
         std::future::pending::<()>().await;
     };
     tokio::select! {
-        () = serve_router(router(state), listener, shutdown) => {}
+        () = accept(router(state), listener, shutdown, Some(docs_url)) => {}
         () = operators => {}
     }
     Ok(())
@@ -55,6 +57,11 @@ pub async fn serve(state: AppState, listener: TcpListener, ops: Option<(TcpListe
 
 /// Serves a router until `shutdown`.
 pub async fn serve_router(router: Router, listener: TcpListener, shutdown: CancellationToken) {
+    accept(router, listener, shutdown, None).await;
+}
+
+/// With a `docs_url`, what the HTTP library refuses by itself is answered in the envelope as well.
+async fn accept(router: Router, listener: TcpListener, shutdown: CancellationToken, docs_url: Option<Arc<str>>) {
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let connections = TaskTracker::new();
     loop {
@@ -69,7 +76,7 @@ pub async fn serve_router(router: Router, listener: TcpListener, shutdown: Cance
         };
         match accepted {
             Ok((stream, peer)) => {
-                let connection = serve_connection(router.clone(), stream, peer, shutdown.clone());
+                let connection = serve_connection(router.clone(), stream, peer, shutdown.clone(), docs_url.clone());
                 connections.spawn(async move {
                     connection.await;
                     drop(slot);
@@ -88,7 +95,13 @@ pub async fn serve_router(router: Router, listener: TcpListener, shutdown: Cance
     }
 }
 
-async fn serve_connection(router: Router, stream: TcpStream, peer: SocketAddr, shutdown: CancellationToken) {
+async fn serve_connection(
+    router: Router,
+    stream: TcpStream,
+    peer: SocketAddr,
+    shutdown: CancellationToken,
+    docs_url: Option<Arc<str>>,
+) {
     // An answer is written whole: waiting for more to send would only delay it.
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request: hyper::Request<Incoming>| {
@@ -99,7 +112,7 @@ async fn serve_connection(router: Router, stream: TcpStream, peer: SocketAddr, s
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(Enveloped::new(TokioIo::new(stream), docs_url), service);
     let mut connection = std::pin::pin!(connection);
     let result = tokio::select! {
         result = connection.as_mut() => result,

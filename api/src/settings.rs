@@ -4,11 +4,14 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use proofmill_queue::{Queue, QueueError, RabbitConfig};
+use proofmill_settings::number;
 use proofmill_store::{Store, StoreConfig, StoreError};
 use proofmill_vault::{DeploymentKey, EpochKeys, Vault, VaultError};
+use url::Url;
 
 use crate::http::rate_limit::Quota;
 use crate::state::ApiConfig;
@@ -26,14 +29,14 @@ pub struct StorageArgs {
     /// PostgreSQL instead of the SQLite file: postgres://user:password@host/database
     #[arg(long, env = "PROOFMILL_DATABASE_URL", value_name = "URL", hide_env_values = true, global = true)]
     pub database_url: Option<String>,
-    /// Most connections to the database
-    #[arg(long, env = "PROOFMILL_DATABASE_POOL", value_name = "N", default_value_t = 16, global = true)]
+    /// Most connections to the database, 1 to 1000
+    #[arg(long, env = "PROOFMILL_DATABASE_POOL", value_name = "N", default_value_t = 16, value_parser = number(1u32..=1000), global = true)]
     pub database_pool: u32,
     /// RabbitMQ instead of the in-process queue: amqp://user:password@host/vhost
     #[arg(long, env = "PROOFMILL_AMQP_URI", value_name = "URI", hide_env_values = true, global = true)]
     pub amqp_uri: Option<String>,
     /// First part of every queue's name, so that deployments can share a broker
-    #[arg(long, env = "PROOFMILL_AMQP_PREFIX", value_name = "TEXT", default_value = "proofmill", global = true)]
+    #[arg(long, env = "PROOFMILL_AMQP_PREFIX", value_name = "TEXT", default_value = "proofmill", value_parser = queue_prefix, global = true)]
     pub amqp_prefix: String,
     /// Directory of the deployment key and the epoch keys [default: DATA_DIR/keys]; keep it out of backups
     #[arg(long, env = "PROOFMILL_KEYS_DIR", value_name = "DIR", global = true)]
@@ -67,23 +70,32 @@ pub struct ServeArgs {
     #[arg(long, env = "PROOFMILL_METRICS_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:9090")]
     pub metrics_listen: SocketAddr,
     /// Where holders are sent; the session id follows [default: http://LISTEN/verify]
-    #[arg(long, env = "PROOFMILL_VERIFY_BASE_URL", value_name = "URL")]
+    #[arg(long, env = "PROOFMILL_VERIFY_BASE_URL", value_name = "URL", value_parser = base_url)]
     pub verify_base_url: Option<String>,
+    /// Where errors link to, as URL#CODE: an absolute URL or a path of this server
+    #[arg(long, env = "PROOFMILL_DOCS_URL", value_name = "URL", default_value = "/docs", value_parser = docs_url)]
+    pub docs_url: String,
     /// Development only: webhooks may go to loopback addresses, by http too
     #[arg(long, env = "PROOFMILL_ALLOW_LOOPBACK_WEBHOOKS")]
     pub allow_loopback_webhooks: bool,
-    /// How many proxies of yours append to X-Forwarded-For
-    #[arg(long, env = "PROOFMILL_TRUSTED_PROXIES", value_name = "N", default_value_t = 0)]
+    /// How many proxies of yours append to X-Forwarded-For, 0 to 16
+    #[arg(long, env = "PROOFMILL_TRUSTED_PROXIES", value_name = "N", default_value_t = 0, value_parser = number(0usize..=16))]
     pub trusted_proxies: usize,
     /// Requests per second and API key
-    #[arg(long, env = "PROOFMILL_KEY_RATE", value_name = "N", default_value_t = 1_000)]
+    #[arg(long, env = "PROOFMILL_KEY_RATE", value_name = "N", default_value_t = 1_000, value_parser = number(1u32..=1_000_000))]
     pub key_rate: u32,
     /// Requests per ten seconds and client address, on public routes
-    #[arg(long, env = "PROOFMILL_ADDRESS_RATE", value_name = "N", default_value_t = 120)]
+    #[arg(long, env = "PROOFMILL_ADDRESS_RATE", value_name = "N", default_value_t = 120, value_parser = number(1u32..=1_000_000))]
     pub address_rate: u32,
     /// MiB of evidence held in memory while it arrives; beyond that submissions get 503
-    #[arg(long, env = "PROOFMILL_EVIDENCE_MEMORY", value_name = "MIB", default_value_t = 512)]
+    #[arg(long, env = "PROOFMILL_EVIDENCE_MEMORY", value_name = "MIB", default_value_t = 512, value_parser = number(32u32..=1_048_576))]
     pub evidence_memory: u32,
+    /// Seconds that a whole request may take, 25 to 600: a long poll waits up to 20
+    #[arg(long, env = "PROOFMILL_REQUEST_TIMEOUT", value_name = "SECONDS", default_value_t = 30, value_parser = number(25u64..=600))]
+    pub request_timeout: u64,
+    /// Seconds that a submission may wait for the broker before further ones get 503, 5 to 86400
+    #[arg(long, env = "PROOFMILL_MAX_OUTBOX_AGE", value_name = "SECONDS", default_value_t = 60, value_parser = number(5u64..=86_400))]
+    pub max_outbox_age: u64,
 }
 
 impl ServeArgs {
@@ -91,12 +103,14 @@ impl ServeArgs {
     pub fn api_config(&self, address: SocketAddr) -> ApiConfig {
         ApiConfig {
             verify_base_url: self.verify_base_url.clone().unwrap_or_else(|| format!("http://{address}/verify")),
+            docs_url: self.docs_url.clone(),
+            request_timeout: Duration::from_secs(self.request_timeout),
+            max_outbox_age: Duration::from_secs(self.max_outbox_age),
             allow_loopback_webhooks: self.allow_loopback_webhooks,
             trusted_proxies: self.trusted_proxies,
             per_key: Quota { burst: self.key_rate, window_s: 1 },
             per_address: Quota { burst: self.address_rate, window_s: 10 },
             max_evidence_memory: (self.evidence_memory as usize) << 20,
-            ..ApiConfig::default()
         }
     }
 }
@@ -167,6 +181,43 @@ impl StorageArgs {
         if self.database_url.is_some() { Mode::Cluster } else { Mode::Embedded }
     }
 
+    /// Whether the settings go together, without opening anything; `serves` says whether queue, keys and evidence are needed
+    /// too.
+    ///
+    /// # Errors
+    /// [`SettingsError::Usage`].
+    pub fn check(&self, serves: bool) -> Result<(), SettingsError> {
+        self.store_url()?;
+        if serves {
+            self.queue_uri()?;
+            self.keys_dir()?;
+            self.vault_dir()?;
+        }
+        Ok(())
+    }
+
+    fn store_url(&self) -> Result<StoreUrl<'_>, SettingsError> {
+        match (&self.database_url, &self.data_dir) {
+            (Some(url), _) => Ok(StoreUrl::Server(url)),
+            (None, Some(directory)) => Ok(StoreUrl::FileIn(directory)),
+            (None, None) => Err(SettingsError::Usage(
+                "give --data-dir DIR (embedded) or --database-url URL (cluster); PROOFMILL_DATA_DIR and \
+                 PROOFMILL_DATABASE_URL work too"
+                    .into(),
+            )),
+        }
+    }
+
+    /// The broker's URI; `None` for the in-process queue.
+    fn queue_uri(&self) -> Result<Option<&str>, SettingsError> {
+        match (&self.database_url, &self.amqp_uri) {
+            (None, None) => Ok(None),
+            (Some(_), Some(uri)) => Ok(Some(uri)),
+            (Some(_), None) => Err(SettingsError::Usage("--database-url needs --amqp-uri beside it".into())),
+            (None, Some(_)) => Err(SettingsError::Usage("--amqp-uri needs --database-url beside it".into())),
+        }
+    }
+
     fn keys_dir(&self) -> Result<PathBuf, SettingsError> {
         self.keys_dir.clone().or_else(|| Some(self.data_dir.as_ref()?.join("keys"))).ok_or_else(|| {
             SettingsError::Usage("give --keys-dir DIR, the directory of the deployment key and the epoch keys".into())
@@ -186,18 +237,11 @@ impl StorageArgs {
 /// # Errors
 /// [`SettingsError`].
 pub async fn open_store(args: &StorageArgs) -> Result<Store, SettingsError> {
-    let url = match (&args.database_url, &args.data_dir) {
-        (Some(url), _) => url.clone(),
-        (None, Some(directory)) => {
+    let url = match args.store_url()? {
+        StoreUrl::Server(url) => url.to_owned(),
+        StoreUrl::FileIn(directory) => {
             private_directory(directory)?;
             format!("sqlite:{}", directory.join("proofmill.sqlite").display())
-        }
-        (None, None) => {
-            return Err(SettingsError::Usage(
-                "give --data-dir DIR (embedded) or --database-url URL (cluster); PROOFMILL_DATA_DIR and \
-                 PROOFMILL_DATABASE_URL work too"
-                    .into(),
-            ));
         }
     };
     let store = Store::open(StoreConfig { url, pool_size: args.database_pool }).await?;
@@ -278,12 +322,43 @@ pub async fn prepare(args: &StorageArgs) -> Result<(), SettingsError> {
 /// # Errors
 /// [`SettingsError`].
 pub async fn open_queue(args: &StorageArgs) -> Result<Queue, SettingsError> {
-    match (&args.database_url, &args.amqp_uri) {
-        (None, None) => Ok(Queue::in_process(IN_PROCESS_CAPACITY)),
-        (Some(_), Some(uri)) => Ok(Queue::connect(RabbitConfig::new(uri, &args.amqp_prefix)).await?),
-        (Some(_), None) => Err(SettingsError::Usage("--database-url needs --amqp-uri beside it".into())),
-        (None, Some(_)) => Err(SettingsError::Usage("--amqp-uri needs --database-url beside it".into())),
+    match args.queue_uri()? {
+        None => Ok(Queue::in_process(IN_PROCESS_CAPACITY)),
+        Some(uri) => Ok(Queue::connect(RabbitConfig::new(uri, &args.amqp_prefix)).await?),
     }
+}
+
+/// Where the store is.
+enum StoreUrl<'a> {
+    Server(&'a str),
+    FileIn(&'a Path),
+}
+
+fn queue_prefix(text: &str) -> Result<String, String> {
+    let allowed = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.');
+    if (1..=64).contains(&text.len()) && text.bytes().all(allowed) {
+        return Ok(text.to_owned());
+    }
+    Err("expected 1 to 64 letters, digits, `-`, `_` and `.`".to_owned())
+}
+
+/// Session ids are appended to it as a last path segment, cancel tokens as its query.
+fn base_url(text: &str) -> Result<String, String> {
+    let expected = || "expected an http or https URL without query, fragment and user name".to_owned();
+    let url = Url::parse(text).map_err(|_| expected())?;
+    let plain =
+        url.query().is_none() && url.fragment().is_none() && url.username().is_empty() && url.password().is_none();
+    if matches!(url.scheme(), "http" | "https") && url.has_host() && plain {
+        Ok(text.to_owned())
+    } else {
+        Err(expected())
+    }
+}
+
+fn docs_url(text: &str) -> Result<String, String> {
+    let path =
+        text.starts_with('/') && !text.starts_with("//") && text.bytes().all(|c| c.is_ascii_graphic() && c != b'#');
+    if path { Ok(text.to_owned()) } else { base_url(text) }
 }
 
 const DEPLOYMENT_KEY: &str = "deployment.key";

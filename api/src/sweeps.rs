@@ -94,13 +94,15 @@ impl Sweeps {
         Ok(requeued)
     }
 
-    /// Destroys webhook payloads and idempotent answers past their time.
+    /// Ends deliveries whose endpoint has been away for too long, destroys webhook payloads and idempotent answers past their time.
     ///
     /// # Errors
     /// The store's.
     pub async fn payloads(&self, shutdown: &CancellationToken) -> Result<usize, SweepError> {
+        let ended = drain(shutdown, || self.store.give_up_deliveries(self.clock.now(), BATCH)).await?;
+        self.metrics.webhook_exhausted.inc_by(ended as u64);
         let scrubbed = drain(shutdown, || self.store.scrub_payloads(self.clock.now(), BATCH)).await?;
-        Ok(scrubbed + self.store.purge_idempotency(self.clock.now()).await?)
+        Ok(ended + scrubbed + self.store.purge_idempotency(self.clock.now()).await?)
     }
 
     /// Destroys sealed objects that no row refers to.
@@ -173,6 +175,8 @@ impl Sweeps {
         self.metrics.outbox_pending.set(i64::try_from(backlog.outbox).unwrap_or(i64::MAX));
         let overdue = backlog.oldest_due_delivery.unwrap_or_default();
         self.metrics.webhook_oldest_due_seconds.set(overdue.as_secs_f64());
+        self.metrics.webhook_due.set(i64::try_from(backlog.deliveries_due).unwrap_or(i64::MAX));
+        self.metrics.webhook_breakers_open.set(i64::try_from(backlog.breakers_open).unwrap_or(i64::MAX));
         Ok(0)
     }
 

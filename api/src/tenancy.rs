@@ -1,7 +1,7 @@
 //! Making organisations and API keys: the command line's work, and the tests'.
 
 use proofmill_contract::{ApiKeyId, ContractVersion, OrganisationId, OrganisationPolicy, Timestamp, ids};
-use proofmill_store::{ApiKey, NewApiKey, NewOrganisation, Organisation, Store, StoreError};
+use proofmill_store::{ApiKey, IdKind, NewApiKey, NewOrganisation, Organisation, Store, StoreError};
 use proofmill_vault::{DeploymentKey, VaultError};
 use rand::Rng;
 use zeroize::Zeroizing;
@@ -47,14 +47,9 @@ pub async fn create_organisation(
     now: Timestamp,
 ) -> Result<Organisation, TenancyError> {
     let id = OrganisationId::generate(now, &mut rand::rng());
-    let fresh = |label| {
-        let mut key = Zeroizing::new([0u8; 32]);
-        rand::rng().fill_bytes(key.as_mut());
-        deployment.seal(label, id.as_str().as_bytes(), key.as_ref())
-    };
     let new = NewOrganisation {
-        document_id_key_sealed: fresh(DOCUMENT_ID_KEY)?,
-        human_id_key_sealed: fresh(HUMAN_ID_KEY)?,
+        document_id_key_sealed: fresh_id_key(deployment, DOCUMENT_ID_KEY, &id)?,
+        human_id_key_sealed: fresh_id_key(deployment, HUMAN_ID_KEY, &id)?,
         id,
         name: name.to_owned(),
         default_contract_version,
@@ -62,6 +57,38 @@ pub async fn create_organisation(
         sandbox,
     };
     Ok(store.create_organisation(new, now).await?)
+}
+
+/// Replaces an organisation's key of one derived id by a fresh one; gives back the new version. The replaced key is kept.
+///
+/// # Errors
+/// [`TenancyError`]; `Store(Conflict)` if somebody else rotates at the same time.
+pub async fn rotate_id_key(
+    store: &Store,
+    deployment: &DeploymentKey,
+    organisation: &OrganisationId,
+    kind: IdKind,
+    now: Timestamp,
+) -> Result<u32, TenancyError> {
+    let unknown = || TenancyError::Organisation(organisation.clone());
+    let row = store.organisation(organisation).await?.ok_or_else(unknown)?;
+    let (label, version) = match kind {
+        IdKind::Document => (DOCUMENT_ID_KEY, row.document_id_key_version),
+        IdKind::Human => (HUMAN_ID_KEY, row.human_id_key_version),
+    };
+    let sealed = fresh_id_key(deployment, label, organisation)?;
+    store.rotate_id_key(organisation, kind, version, sealed, now).await?.ok_or_else(unknown)
+}
+
+/// A random key, sealed for its organisation and its use.
+fn fresh_id_key(
+    deployment: &DeploymentKey,
+    label: &'static str,
+    organisation: &OrganisationId,
+) -> Result<Vec<u8>, VaultError> {
+    let mut key = Zeroizing::new([0u8; 32]);
+    rand::rng().fill_bytes(key.as_mut());
+    deployment.seal(label, organisation.as_str().as_bytes(), key.as_ref())
 }
 
 /// Creates an API key. The key itself is returned once and stored nowhere.

@@ -99,6 +99,7 @@ async fn contract_2_counts_a_wrong_face_apart_from_the_chip(scene: Scene) {
 }
 
 async fn every_kind_of_forgery_gets_the_verdict_it_was_minted_for(scene: Scene) {
+    scene.register_readers();
     let mut submitted = Vec::new();
     for specimen in scene.world.specimens(World::cases()) {
         let session = scene.session(1).await;

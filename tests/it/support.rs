@@ -1,6 +1,7 @@
 //! What every test begins with: the product running, an organisation, minted passports.
 
 use std::future::Future;
+use std::path::PathBuf;
 
 use proofmill_tests::environment;
 use proofmill_tests::minted::{Specimen, World};
@@ -12,6 +13,8 @@ pub struct Scene {
     pub server: Server,
     pub integrator: Integrator,
     pub world: World,
+    /// The folder of what is trusted.
+    pub trust: PathBuf,
 }
 
 /// Runs a test's body in one mode; the cluster mode only where its servers are.
@@ -44,7 +47,7 @@ where
         options.environment.push(("PROOFMILL_LEASE".into(), "5".into()));
         let server = Server::start(mode, options).await.unwrap();
         let integrator = Integrator::set_up(&server, "Integration").await.unwrap();
-        body(Scene { server, integrator, world }).await;
+        body(Scene { server, integrator, world, trust: trust.path().to_owned() }).await;
     });
 }
 
@@ -66,6 +69,17 @@ impl Scene {
     pub async fn session(&self, contract: u8) -> String {
         let session = self.api().create_session(&json!({ "contract_version": contract })).await.unwrap();
         session["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Registers the readers whose statements come with attested passports.
+    pub fn register_readers(&self) {
+        self.world.register_readers(&self.server, &self.integrator.organisation).unwrap();
+    }
+
+    /// Submits, and waits for the verdict.
+    pub async fn settle(&self, opened: &Opened, submission: &Submission) -> Value {
+        self.api().put_evidence(&opened.attempt_id, submission).await.unwrap().data().unwrap();
+        self.api().settled(&opened.attempt_id).await.unwrap()
     }
 
     /// Opens, submits, and waits for the verdict.

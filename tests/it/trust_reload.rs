@@ -49,7 +49,7 @@ async fn follow(mode: Mode, mut options: Options) {
     let mut server = Server::start(mode, options).await.unwrap();
     let integrator = Integrator::set_up(&server, "Trust").await.unwrap();
     let process = server.worker().unwrap().id();
-    let mut scene = Scene { server, integrator, world };
+    let mut scene = Scene { server, integrator, world, trust: store.clone() };
     assert_eq!(metric(&scene, "proofmill_trust_epoch").await, 1.0);
 
     let session = scene.session(2).await;

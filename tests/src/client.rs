@@ -38,6 +38,8 @@ pub struct Submission {
     pub selfies: Vec<Vec<u8>>,
     /// What the holder agreed to share.
     pub selected: Vec<String>,
+    /// The reader's signed statement.
+    pub reader_attestation: Option<String>,
 }
 
 /// An opened attempt.
@@ -70,6 +72,22 @@ impl ApiClient {
     /// `POST` with a JSON body.
     pub async fn post(&self, path: &str, body: &Value) -> Result<Answer> {
         self.send(self.request(Method::POST, path).json(body)).await
+    }
+
+    /// `POST` with an idempotency key.
+    pub async fn post_once(&self, path: &str, key: &str, body: &Value) -> Result<Answer> {
+        self.send(self.request(Method::POST, path).header("idempotency-key", key).json(body)).await
+    }
+
+    /// Submits lines of evidence in one request; an answer for each.
+    pub async fn post_lines(&self, lines: String) -> Result<Vec<Value>> {
+        let request = self.request(Method::POST, "/v1/attempts/batch").header("content-type", "application/x-ndjson");
+        let response = request.body(lines).send().await.context("the API does not answer")?;
+        let (status, text) = (response.status(), response.text().await.context("the answers broke off")?);
+        if status != 200 {
+            bail!("the API answered {status}: {text}");
+        }
+        text.lines().map(|line| serde_json::from_str(line).context("an answer is no JSON")).collect()
     }
 
     /// `PUT` of evidence under the API key.
@@ -196,15 +214,42 @@ impl Submission {
         self
     }
 
+    /// The selfies alone.
+    pub fn selfies_only(mut self) -> Self {
+        self.parts.clear();
+        self.reader_attestation = None;
+        self
+    }
+
     /// Other selfie frames.
     pub fn with_selfies(mut self, selfies: Vec<Vec<u8>>) -> Self {
         self.selfies = selfies;
         self
     }
 
+    /// As one line of a bulk request, with what it is for: `{"attempt_id"}` or `{"session"}`.
+    pub fn line(&self, target: Value) -> Result<Value> {
+        let mut line = target;
+        line["selected_field_keys"] = json!(self.selected);
+        line["selfie"] = self.selfies.iter().map(|bytes| STANDARD.encode(bytes)).collect();
+        if let Some(jws) = &self.reader_attestation {
+            line["reader_attestation"] = json!(jws);
+        }
+        for (name, bytes) in &self.parts {
+            line[*name] = match *name {
+                "chip_authentication" => serde_json::from_slice(bytes).context("a transcript is JSON")?,
+                _ => STANDARD.encode(bytes).into(),
+            };
+        }
+        Ok(line)
+    }
+
     fn form(&self) -> Result<Form> {
-        let manifest = json!({ "selected_field_keys": self.selected }).to_string();
-        let mut form = Form::new().part("manifest", Part::text(manifest).mime_str("application/json")?);
+        let mut manifest = json!({ "selected_field_keys": self.selected });
+        if let Some(jws) = &self.reader_attestation {
+            manifest["reader_attestation"] = json!(jws);
+        }
+        let mut form = Form::new().part("manifest", Part::text(manifest.to_string()).mime_str("application/json")?);
         for (name, bytes) in &self.parts {
             form = form.part(*name, file(bytes, name, "application/octet-stream")?);
         }

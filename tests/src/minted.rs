@@ -4,11 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use proofmill_fixtures::{Case, ChipKind, Expected, Minted, Photos, ServerTerminal, TerminalKind};
+use proofmill_fixtures::{
+    AttestationKind, Attested, Case, ChipKind, Expected, Minted, Photos, Readers, ServerTerminal, TerminalKind,
+};
 use serde_json::Value;
 
 use crate::client::{ApiClient, Opened, Submission};
 use crate::environment;
+use crate::server::Server;
 
 /// What the demonstration asks to share, sorted.
 pub const SELECTED: [&str; 3] = ["age_over_18", "kayle_document_id", "nationality_code"];
@@ -16,6 +19,7 @@ pub const SELECTED: [&str; 3] = ["age_over_18", "kayle_document_id", "nationalit
 /// Countries that do not exist, and whatever they are asked to issue.
 pub struct World {
     inner: proofmill_fixtures::World,
+    readers: Arc<Readers>,
 }
 
 /// One passport with a selfie, genuine or not.
@@ -26,6 +30,7 @@ pub struct Specimen {
     /// Contract 2's failure code; none when it is to be accepted.
     pub expected: Option<&'static str>,
     minted: Arc<Minted>,
+    readers: Arc<Readers>,
 }
 
 impl World {
@@ -34,7 +39,23 @@ impl World {
         #[allow(clippy::disallowed_methods)]
         let now = jiff::Timestamp::now();
         let photos = Photos::load(&environment::photos()?)?;
-        Ok(Self { inner: proofmill_fixtures::World::mint(seed, now, photos) })
+        let readers = Arc::new(Readers::generate().context("no reader keys")?);
+        Ok(Self { inner: proofmill_fixtures::World::mint(seed, now, photos), readers })
+    }
+
+    /// Registers the readers with an organisation, and revokes the one that was lost. How many were registered.
+    pub fn register_readers(&self, server: &Server, organisation: &str) -> Result<usize> {
+        let registered = self.readers.registered();
+        for (_, jwk) in &registered {
+            server.add_reader_key(organisation, jwk)?;
+        }
+        server.revoke_reader_key(organisation, self.readers.revoked())?;
+        Ok(registered.len())
+    }
+
+    /// Every trusted country revokes its document signer; to be written out again.
+    pub fn revoke_signers(&mut self) {
+        self.inner.revoke_signers();
     }
 
     /// How many countries are trusted.
@@ -49,12 +70,13 @@ impl World {
 
     /// `count` specimens; the cases take turns.
     pub fn specimens(&self, count: usize) -> Vec<Specimen> {
-        (0..).zip(Case::all().into_iter().cycle()).take(count).map(|(index, case)| self.specimen(case, index)).collect()
+        let cases: Vec<Case> = Case::all().into_iter().chain(Case::attested()).collect();
+        (0..).zip(cases.into_iter().cycle()).take(count).map(|(index, case)| self.specimen(case, index)).collect()
     }
 
     /// How many cases there are.
     pub fn cases() -> usize {
-        Case::all().len()
+        Case::all().len() + Case::attested().len()
     }
 
     /// The specimen of a case, by its name.
@@ -82,6 +104,7 @@ impl World {
                 Expected::Rejected(code) => Some(code.as_str()),
             },
             minted: Arc::new(minted),
+            readers: self.readers.clone(),
         }
     }
 }
@@ -91,6 +114,9 @@ impl Specimen {
     /// terminal the specimen is about.
     pub async fn evidence(&self, api: &ApiClient, opened: &Opened) -> Result<Submission> {
         let submission = self.submission(&opened.challenge);
+        if let Case::Attested(kind) = self.minted.case {
+            return self.attested(kind, opened, submission);
+        }
         if self.minted.case.terminal() != Some(TerminalKind::Server) {
             return Ok(submission);
         }
@@ -98,6 +124,17 @@ impl Specimen {
         let terminal = api.start_chip_authentication(opened, dg14).await?.data()?;
         let transcript = self.server_transcript(&terminal)?;
         Ok(submission.with("chip_authentication", transcript.to_string().into_bytes()))
+    }
+
+    /// With the reader's statement about it.
+    pub fn attested(&self, kind: AttestationKind, opened: &Opened, mut submission: Submission) -> Result<Submission> {
+        #[allow(clippy::disallowed_methods)]
+        let at = jiff::Timestamp::now().as_second();
+        let parts: Vec<(&str, &[u8])> =
+            submission.parts.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
+        let about = Attested { attempt: &opened.attempt_id, challenge: opened.challenge, parts: &parts, at };
+        submission.reader_attestation = Some(self.readers.attest(kind, &about).context("no statement")?);
+        Ok(submission)
     }
 
     /// Takes the commands of the server's terminal to the chip; the transcript to submit.
@@ -136,7 +173,12 @@ impl Specimen {
             let transcript = self.minted.integrator_transcript().map(|json| json.to_string().into_bytes());
             parts.extend(transcript.map(|bytes| ("chip_authentication", bytes)));
         }
-        Submission { parts, selfies: self.minted.selfies.clone(), selected: SELECTED.map(str::to_owned).to_vec() }
+        Submission {
+            parts,
+            selfies: self.minted.selfies.clone(),
+            selected: SELECTED.map(str::to_owned).to_vec(),
+            reader_attestation: None,
+        }
     }
 
     /// One line of evidence for the offline job, with a challenge of its own and the chip's answer to it.

@@ -172,6 +172,22 @@ impl Server {
         self.worker.take().context("the worker is not running")?.kill()
     }
 
+    /// `kill -9` of the program that serves the API; in the embedded mode that is all of it.
+    pub fn kill_api(&mut self) -> Result<()> {
+        match self.mode {
+            Mode::Embedded => self.kill_worker(),
+            Mode::Cluster => self.api.take().context("the api is not running")?.kill(),
+        }
+    }
+
+    /// Starts the program that serves the API again, where it was.
+    pub async fn serve_again(&mut self) -> Result<()> {
+        match self.mode {
+            Mode::Embedded => self.start_worker().await,
+            Mode::Cluster => self.start_api().await,
+        }
+    }
+
     /// Whether every program that was started is still there.
     pub fn lives(&mut self) -> bool {
         self.worker.iter_mut().chain(&mut self.api).all(Running::lives)
@@ -204,6 +220,22 @@ impl Server {
     /// Changes an organisation's policy by the command line.
     pub fn set_policy(&self, organisation: &str, options: &[&str]) -> Result<()> {
         process::json(self.api_command(&["org", "set", organisation])?.args(options).arg("--json"))?;
+        Ok(())
+    }
+
+    /// Registers a reader's public key by the command line.
+    pub fn add_reader_key(&self, organisation: &str, jwk: &Value) -> Result<()> {
+        let file = tempfile::NamedTempFile::new()?;
+        std::fs::write(file.path(), jwk.to_string())?;
+        let mut command = self.api_command(&["org", "reader-keys", "add", "--org", organisation, "--json"])?;
+        process::json(command.arg("--key").arg(file.path()))?;
+        Ok(())
+    }
+
+    /// Revokes one.
+    pub fn revoke_reader_key(&self, organisation: &str, kid: &str) -> Result<()> {
+        let output = self.api_command(&["org", "reader-keys", "revoke", "--org", organisation, kid])?.output()?;
+        anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         Ok(())
     }
 

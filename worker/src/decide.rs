@@ -9,6 +9,8 @@ use proofmill_contract::{Checks, FailureCode, Gate, OrganisationPolicy, Outcome,
 use proofmill_emrtd::{GateResult, Report, RevocationStatus as Revocation, Terminal as ChipTerminal};
 use proofmill_face::FaceVerdict;
 
+use crate::attestation::Attestation;
+
 /// What was decided of one attempt, and what it may say about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
@@ -27,8 +29,8 @@ pub enum DocumentDecision {
     Faces(Checks),
 }
 
-/// Decides the document gates.
-pub fn document(report: &Report, policy: &OrganisationPolicy) -> DocumentDecision {
+/// Decides the document gates, the reader's statement last of them.
+pub fn document(report: &Report, attestation: Attestation, policy: &OrganisationPolicy) -> DocumentDecision {
     let gates = &report.gates;
     let mut checks = Checks {
         revocation_status: match report.revocation_status {
@@ -101,15 +103,20 @@ pub fn document(report: &Report, policy: &OrganisationPolicy) -> DocumentDecisio
         return DocumentDecision::Rejected(Decision { outcome: Outcome::Rejected(code), checks });
     }
 
-    match policy.reader_attestation {
-        Demand::Off => checks.reader_attestation = Gate::NotApplicable,
-        // No reader key can be registered yet, so no statement can hold: a deployment that demands one rejects.
-        Demand::Required => {
-            checks.reader_attestation = Gate::Failed;
-            checks.reason = Some("reader_attestation_missing".to_owned());
-            let outcome = Outcome::Rejected(FailureCode::DocumentAntiCloningAttestationFailed);
-            return DocumentDecision::Rejected(Decision { outcome, checks });
-        }
+    // Supplied, it is always verified, and a failure always rejects.
+    let (gate, reason) = match (attestation, policy.reader_attestation) {
+        (Attestation::Holds, _) => (Gate::Passed, None),
+        (Attestation::NotSupplied, Demand::Off) => (Gate::NotApplicable, None),
+        (Attestation::NotVerified, Demand::Off) => (Gate::NotRun, None),
+        (Attestation::NotSupplied, Demand::Required) => (Gate::Failed, Some("reader_attestation_missing")),
+        (Attestation::NotVerified, Demand::Required) => (Gate::Failed, Some("reader_attestation_not_verified")),
+        (Attestation::Fails(reason), _) => (Gate::Failed, Some(reason)),
+    };
+    checks.reader_attestation = gate;
+    if let Some(reason) = reason {
+        checks.reason = Some(reason.to_owned());
+        let outcome = Outcome::Rejected(FailureCode::DocumentAntiCloningAttestationFailed);
+        return DocumentDecision::Rejected(Decision { outcome, checks });
     }
     DocumentDecision::Faces(checks)
 }
@@ -235,14 +242,14 @@ mod tests {
     }
 
     fn rejected(report: &Report, policy: &OrganisationPolicy) -> (Code, Checks) {
-        match document(report, policy) {
+        match document(report, Attestation::NotSupplied, policy) {
             DocumentDecision::Rejected(Decision { outcome: Outcome::Rejected(code), checks }) => (code, checks),
             other => panic!("{other:?}"),
         }
     }
 
     fn continues(report: &Report, policy: &OrganisationPolicy) -> Checks {
-        match document(report, policy) {
+        match document(report, Attestation::NotSupplied, policy) {
             DocumentDecision::Faces(checks) => checks,
             other => panic!("{other:?}"),
         }
@@ -372,6 +379,41 @@ mod tests {
         let (code, checks) = rejected(&genuine(), &attested);
         assert_eq!(code, Code::DocumentAntiCloningAttestationFailed);
         assert_eq!(checks.reader_attestation, Gate::Failed);
+    }
+
+    #[test]
+    fn a_readers_statement_is_verified_whenever_there_is_one_and_missed_where_it_is_demanded() {
+        use proofmill_contract::policy::Demand;
+        let policy = |reader_attestation| OrganisationPolicy { reader_attestation, ..OrganisationPolicy::default() };
+        let table = [
+            (Attestation::NotSupplied, Demand::Off, Ok(Gate::NotApplicable)),
+            (Attestation::NotSupplied, Demand::Required, Err("reader_attestation_missing")),
+            (Attestation::NotVerified, Demand::Off, Ok(Gate::NotRun)),
+            (Attestation::NotVerified, Demand::Required, Err("reader_attestation_not_verified")),
+            (Attestation::Holds, Demand::Off, Ok(Gate::Passed)),
+            (Attestation::Holds, Demand::Required, Ok(Gate::Passed)),
+            (Attestation::Fails("reader_attestation_expired"), Demand::Off, Err("reader_attestation_expired")),
+            (Attestation::Fails("reader_attestation_expired"), Demand::Required, Err("reader_attestation_expired")),
+        ];
+        for (attestation, demand, expected) in table {
+            let found = match document(&genuine(), attestation, &policy(demand)) {
+                DocumentDecision::Faces(checks) => Ok(checks.reader_attestation),
+                DocumentDecision::Rejected(Decision { outcome, checks }) => {
+                    assert_eq!(outcome, Outcome::Rejected(Code::DocumentAntiCloningAttestationFailed));
+                    assert_eq!((checks.reader_attestation, checks.liveness), (Gate::Failed, Gate::NotRun));
+                    Err(checks.reason.unwrap())
+                }
+            };
+            assert_eq!(found, expected.map_err(str::to_owned), "{attestation:?} {demand:?}");
+        }
+        // It is the last of the document's gates: what fails before it decides.
+        for (fail, code, _) in ORDER {
+            let decided =
+                document(&with(fail), Attestation::Fails("reader_attestation_expired"), &policy(Demand::Required));
+            let DocumentDecision::Rejected(decision) = decided else { panic!() };
+            assert_eq!(decision.outcome, Outcome::Rejected(code));
+            assert_eq!(decision.checks.reader_attestation, Gate::NotRun);
+        }
     }
 
     #[test]

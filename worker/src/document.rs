@@ -7,15 +7,21 @@ use proofmill_contract::{Evidence, OrganisationPolicy};
 use proofmill_emrtd as emrtd;
 use zeroize::Zeroizing;
 
+use crate::attestation::{self, Attestation};
 use crate::engine::Case;
+use crate::kept::ChipEvidence;
 
-/// Runs every document gate over the evidence as received.
+/// Runs every document gate over the evidence as received, or judges again what was kept of an earlier submission.
 pub fn verify<'a>(
     evidence: &'a Evidence,
     transcript: Option<&'a Transcript>,
     case: &'a Case,
     trust: &emrtd::TrustStore,
 ) -> emrtd::Verification<'a> {
+    let at = emrtd::UnixTime(case.at.as_secs());
+    if let ChipEvidence::Kept(kept) = &case.chip {
+        return kept.verify(trust, &policy(&case.policy), at);
+    }
     // Without a challenge of a known origin a signature proves nothing: an empty one fails its gate by name.
     let challenge = case.challenge.as_ref().map_or(&[][..], |challenge| &challenge[..]);
     let input = emrtd::DocumentEvidence {
@@ -30,8 +36,22 @@ pub fn verify<'a>(
         chip_authentication: transcript.map(|transcript| transcript.borrow(server_key(evidence, case))),
         card_security: evidence.get(Part::CardSecurity),
     };
-    let at = emrtd::UnixTime(case.at.as_secs());
     emrtd::verify(&input, trust, &policy(&case.policy), at)
+}
+
+/// What is found of the reader's statement. With selfies alone the one over the chip's parts came before, and what was
+/// found of it stands; a statement that comes with the selfies is about no part and makes nothing of it.
+pub fn attestation(evidence: &Evidence, case: &Case) -> Attestation {
+    match (attestation::check(evidence, case), &case.chip) {
+        (Attestation::NotSupplied | Attestation::Holds, ChipEvidence::Kept(kept)) => {
+            if kept.is_attested() {
+                Attestation::Holds
+            } else {
+                Attestation::NotSupplied
+            }
+        }
+        (found, _) => found,
+    }
 }
 
 /// The private key of our terminal, if it is bound to the DG14 that was submitted. A transcript that claims our terminal
@@ -155,6 +175,8 @@ mod tests {
                 dg14: secret(dg14),
                 answer: secret("{}"),
             }),
+            reader: crate::attestation::Reader::default(),
+            chip: ChipEvidence::default(),
             at: Timestamp::from_secs(0),
         }
     }

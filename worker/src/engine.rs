@@ -8,16 +8,18 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use proofmill_contract::claims::DocumentData;
-use proofmill_contract::{Evidence, OrganisationPolicy, Outcome, Timestamp};
+use proofmill_contract::{Checks, Evidence, OrganisationPolicy, Outcome, Part, Timestamp};
 use proofmill_emrtd::TrustStore;
 use proofmill_face::Prepared;
 use proofmill_telemetry::Metrics;
 use proofmill_vault::TerminalSecret;
 use tokio::sync::{Semaphore, oneshot};
 
+use crate::attestation::Reader;
 use crate::decide::{self, Decision, DocumentDecision};
 use crate::document::{self, Transcript};
 use crate::face::{FaceLane, FaceStage};
+use crate::kept::{ChipEvidence, Kept};
 use crate::trust::LiveTrust;
 
 /// What an attempt is judged by, besides its evidence.
@@ -30,6 +32,10 @@ pub struct Case {
     pub challenge: Option<[u8; 8]>,
     /// The server's terminal of chip authentication, if it began one with this attempt's chip.
     pub terminal: Option<TerminalSecret>,
+    /// By whom the reader's statement may be signed.
+    pub reader: Reader,
+    /// Where the chip's evidence comes from.
+    pub chip: ChipEvidence,
     /// The moment at which dates count: when the evidence was accepted, so that a backlog is never the holder's failure.
     pub at: Timestamp,
 }
@@ -40,6 +46,8 @@ pub struct Judgement {
     pub decision: Decision,
     /// The document's data; only when accepted.
     pub document: Option<DocumentData>,
+    /// The chip's evidence; only when it was submitted and wanted, its gates held, and the selfies failed.
+    pub kept: Option<Kept>,
 }
 
 /// Why an attempt could not be judged. Never its user's failure.
@@ -91,9 +99,9 @@ impl Engine {
             let (trust, face, metrics) = (self.trust.clone(), self.face.clone(), self.metrics.clone());
             on_pool(move || examine(evidence, &case, &trust.current(), &*face, &metrics)).await?
         };
-        let (checks, pictures, document) = match examined {
-            Examined::Decided(decision) => return Ok(Judgement { decision, document: None }),
-            Examined::Faces { checks, pictures, document } => (checks, pictures, document),
+        let (checks, pictures, document, kept) = match examined {
+            Examined::Decided { decision, kept } => return Ok(judgement(decision, None, kept)),
+            Examined::Faces { checks, pictures, document, kept } => (checks, pictures, document, kept),
         };
         let started = Instant::now();
         let answer = self.face.submit(pictures, lane).await?;
@@ -101,42 +109,66 @@ impl Engine {
         let verdict = answer.await?;
         observe(&self.metrics, "embed", started);
         let decision = decide::faces(checks, &verdict, self.face.model());
-        let document = (decision.outcome == Outcome::Accepted).then_some(*document);
-        Ok(Judgement { decision, document })
+        Ok(judgement(decision, Some(*document), kept))
     }
+}
+
+/// The document's data only of an accepted attempt, the chip's evidence only of one whose selfies failed.
+fn judgement(decision: Decision, document: Option<DocumentData>, kept: Option<Kept>) -> Judgement {
+    let (document, kept) = match decision.outcome {
+        Outcome::Accepted => (document, None),
+        Outcome::Rejected(code) => (None, kept.filter(|_| code.leaves_chip_evidence())),
+    };
+    Judgement { decision, document, kept }
 }
 
 /// What the processor stages leave behind; the evidence itself is wiped by then.
 enum Examined {
-    Decided(Decision),
-    Faces { checks: proofmill_contract::Checks, pictures: Prepared, document: Box<DocumentData> },
+    Decided { decision: Decision, kept: Option<Kept> },
+    Faces { checks: Checks, pictures: Prepared, document: Box<DocumentData>, kept: Option<Kept> },
 }
 
-fn examine(evidence: Evidence, case: &Case, trust: &TrustStore, face: &dyn FaceStage, metrics: &Metrics) -> Examined {
+impl Examined {
+    fn decided(decision: Decision) -> Self {
+        Examined::Decided { decision, kept: None }
+    }
+}
+
+fn examine(
+    mut evidence: Evidence,
+    case: &Case,
+    trust: &TrustStore,
+    face: &dyn FaceStage,
+    metrics: &Metrics,
+) -> Examined {
     let started = Instant::now();
     let transcript = Transcript::of(&evidence);
     let verified = document::verify(&evidence, transcript.as_ref(), case, trust);
     observe(metrics, "document", started);
-    let decided = decide::document(&verified.report, &case.policy);
+    let decided = decide::document(&verified.report, document::attestation(&evidence, case), &case.policy);
     count(metrics, &verified.report, &decided);
     let checks = match decided {
-        DocumentDecision::Rejected(decision) => return Examined::Decided(decision),
+        DocumentDecision::Rejected(decision) => return Examined::decided(decision),
         DocumentDecision::Faces(checks) => checks,
     };
     let (Some(mrz), Some(portrait)) = (&verified.mrz, &verified.portrait) else {
-        return Examined::Decided(decide::content_unusable(checks, "document_content_absent"));
+        return Examined::decided(decide::content_unusable(checks, "document_content_absent"));
     };
     let document = match document::data(mrz, portrait, &case.selected_field_keys) {
         Ok(document) => document,
-        Err(reason) => return Examined::Decided(decide::content_unusable(checks, reason)),
+        Err(reason) => return Examined::decided(decide::content_unusable(checks, reason)),
     };
     let selfies: Vec<&[u8]> = evidence.selfies().collect();
     let started = Instant::now();
     let prepared = face.prepare(portrait.image, &selfies);
     observe(metrics, "decode", started);
+    let signer = verified.signer.filter(|_| matches!(case.chip, ChipEvidence::Submitted { keep: true }));
+    let kept = signer.and_then(|signer| {
+        Some(Kept::new(evidence.take(Part::Dg1)?, evidence.take(Part::Dg2)?, signer, checks.clone()))
+    });
     match prepared {
-        Ok(pictures) => Examined::Faces { checks, pictures, document: Box::new(document) },
-        Err(failure) => Examined::Decided(decide::faces(checks, &failure.verdict(), face.model())),
+        Ok(pictures) => Examined::Faces { checks, pictures, document: Box::new(document), kept },
+        Err(failure) => Examined::Decided { decision: decide::faces(checks, &failure.verdict(), face.model()), kept },
     }
 }
 

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod attestation;
 pub mod decide;
 pub mod doctor;
 pub mod document;
@@ -9,6 +10,7 @@ pub mod evaluate;
 pub mod face;
 pub mod face_tools;
 pub mod inspect;
+pub mod kept;
 pub mod models;
 pub mod pipeline;
 pub mod serve;

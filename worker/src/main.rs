@@ -1,9 +1,11 @@
 //! The worker's command line.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use proofmill_settings::{ConfigArgs, Effective, Loaded};
 use proofmill_telemetry::{LogFormat, init_logging, install_panic_hook, tell};
 use proofmill_worker::doctor::DoctorArgs;
 use proofmill_worker::evaluate::{self, EvaluateArgs};
@@ -15,15 +17,22 @@ use proofmill_worker::trust::{self, TrustCommand};
 use proofmill_worker::verify::VerifyArgs;
 use proofmill_worker::{doctor, models, serve, verify};
 
+/// Every setting with its default: embedded, and the reference that `--default-config` prints.
+const DEFAULTS: &str = include_str!("../defaults.toml");
+/// The commands with settings of their own.
+const SECTIONS: &[&str] = &["standalone", "run", "verify", "doctor"];
+
 /// Verifies passports and their holders.
 #[derive(Parser, Debug)]
 #[command(name = "proofmill-worker", version, about, arg_required_else_help = true)]
 struct Cli {
+    #[command(flatten)]
+    config: ConfigArgs,
     /// What to log, such as `info` or `warn,proofmill_worker=debug` [default: info; warn for commands that end]
     #[arg(long, value_name = "FILTER", env = "PROOFMILL_LOG", global = true)]
     log: Option<String>,
     /// How to log: `human` or `json`
-    #[arg(long, value_name = "FORMAT", env = "PROOFMILL_LOG_FORMAT", default_value = "human", global = true)]
+    #[arg(long, value_name = "FORMAT", env = "PROOFMILL_LOG_FORMAT", default_value = "human", value_parser = ["human", "json"], global = true)]
     log_format: String,
     #[command(subcommand)]
     command: Command,
@@ -58,8 +67,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match start(cli) {
+    let loaded = proofmill_settings::load(DEFAULTS, SECTIONS, std::env::args_os());
+    match start(loaded.unwrap_or_else(|refusal| refusal.exit())) {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
             tell(format_args!("error: {error:#}"));
@@ -68,17 +77,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(cli: Cli) -> anyhow::Result<u8> {
+fn start(Loaded { cli, effective }: Loaded<Cli>) -> anyhow::Result<u8> {
     let serves =
         matches!(cli.command, Command::Standalone(_) | Command::Run(_) | Command::Trust(TrustCommand::Refresh(_)));
     let filter = cli.log.as_deref().unwrap_or(if serves { "info" } else { "warn" });
-    let format = match cli.log_format.as_str() {
-        "human" => LogFormat::Human,
-        "json" => LogFormat::Json,
-        other => anyhow::bail!("log format `{other}` is unknown: human or json"),
-    };
+    let format = if cli.log_format == "json" { LogFormat::Json } else { LogFormat::Human };
     init_logging(format, filter)?;
     install_panic_hook();
+    if cli.config.check_config {
+        return check(&cli.command, &effective);
+    }
     // One provider of cryptography for TLS; a second install would fail and change nothing.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")?;
@@ -98,4 +106,40 @@ fn start(cli: Cli) -> anyhow::Result<u8> {
     // A reader that still waits for standard input must not keep the process.
     runtime.shutdown_background();
     status
+}
+
+/// Prints what applies; fails where the settings do not go together. `doctor` tells whether they also work.
+fn check(command: &Command, effective: &Effective) -> anyhow::Result<u8> {
+    effective.print();
+    match command {
+        Command::Standalone(args) => args.storage.check(true)?,
+        Command::Run(args) => {
+            serve::needs_cluster(&args.storage)?;
+            args.storage.check(true)?;
+        }
+        _ => {}
+    }
+    Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_file_tells_every_setting_as_it_is() {
+        assert_eq!(proofmill_settings::check_manual::<Cli>(DEFAULTS, SECTIONS), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_sample_configurations_are_read() {
+        for (file, word) in [("standalone.toml", "standalone"), ("run.toml", "run")] {
+            let sample = format!("{}/examples/{file}", env!("CARGO_MANIFEST_DIR"));
+            let words = ["proofmill-worker", word, "--config", &sample];
+            let loaded = proofmill_settings::load::<Cli>(DEFAULTS, SECTIONS, words);
+            let shown =
+                loaded.map(|loaded| loaded.effective.to_string()).map_err(|refusal| refusal.to_string()).unwrap();
+            assert!(shown.contains(&format!("# {sample}")), "{shown}");
+        }
+    }
 }

@@ -127,10 +127,7 @@ pub async fn standalone(args: StandaloneArgs) -> anyhow::Result<u8> {
 /// # Errors
 /// A setting, the storage, the trust store, the model pack or an address cannot be used.
 pub async fn run(args: RunArgs) -> anyhow::Result<u8> {
-    anyhow::ensure!(
-        args.storage.mode() == Mode::Cluster,
-        "`run` works for a cluster and needs --database-url and --amqp-uri; `standalone` needs neither"
-    );
+    needs_cluster(&args.storage)?;
     let ops_listener = bind(args.metrics_listen).await?;
     let ops_address = ops_listener.local_addr()?;
     let worker = Worker::start(&args.storage, &args.engine, &args.reload, &args.pipeline, "worker").await?;
@@ -263,6 +260,18 @@ impl Worker {
             tracing::info!("drained");
         })
     }
+}
+
+/// Refuses the embedded mode for `run`.
+///
+/// # Errors
+/// The storage is embedded.
+pub fn needs_cluster(storage: &StorageArgs) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        storage.mode() == Mode::Cluster,
+        "`run` works for a cluster and needs --database-url and --amqp-uri; `standalone` needs neither"
+    );
+    Ok(())
 }
 
 async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {

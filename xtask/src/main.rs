@@ -10,6 +10,7 @@ use xtask::setup::{self, Purpose};
 use xtask::workspace::Workspace;
 
 mod bench;
+mod conformance;
 mod demo;
 mod test;
 
@@ -36,13 +37,16 @@ enum Command {
     },
     /// Set up, start PostgreSQL and RabbitMQ privately, run every test with cargo-nextest
     Test {
+        /// Instead, hold a running API against its OpenAPI document with schemathesis, which takes the options
+        #[arg(long)]
+        conformance: bool,
         /// Options for `cargo nextest run`, such as `-p proofmill-store` or a test name
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<OsString>,
     },
-    /// Set up, then measure the whole road on this machine
+    /// Set up, then measure on this machine: the whole road, or one stage by its name (`api`, `webhooks`)
     Bench {
-        /// Options for the bench program
+        /// Options for the bench program, a stage's name before them
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<OsString>,
     },
@@ -73,7 +77,8 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Demo { options } => demo::run(&workspace, &options),
-        Command::Test { options } => test::run(&workspace, &options),
+        Command::Test { conformance: true, options } => conformance::run(&workspace, &options),
+        Command::Test { conformance: false, options } => test::run(&workspace, &options),
         Command::Bench { options } => bench::run(&workspace, &options),
     }
 }

@@ -15,11 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub async fn run(storage: StorageArgs, args: ServeArgs) -> anyhow::Result<()> {
-    anyhow::ensure!(
-        storage.mode() == Mode::Cluster,
-        "`serve` is for a cluster (--database-url, --amqp-uri): the in-process queue of the embedded mode needs the \
-         worker in the same process, so run `proofmill-worker standalone` instead"
-    );
+    needs_cluster(&storage)?;
     let opened = open_storage(&storage).await?;
     let queue = open_queue(&storage).await?;
     let metrics = Arc::new(Metrics::new(&BuildInfo {
@@ -75,6 +71,16 @@ pub async fn run(storage: StorageArgs, args: ServeArgs) -> anyhow::Result<()> {
     background.cancel();
     tasks.close();
     tasks.wait().await;
+    Ok(())
+}
+
+/// Refuses the embedded mode.
+pub fn needs_cluster(storage: &StorageArgs) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        storage.mode() == Mode::Cluster,
+        "`serve` is for a cluster (--database-url, --amqp-uri): the in-process queue of the embedded mode needs the \
+         worker in the same process, so run `proofmill-worker standalone` instead"
+    );
     Ok(())
 }
 

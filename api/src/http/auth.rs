@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use proofmill_contract::{ApiKeyId, ErrorCode, OrganisationId};
@@ -41,7 +41,7 @@ pub async fn require_key(State(ctx): State<Ctx>, mut request: Request, next: Nex
                 _ => return error.into_response(),
             };
             let refusal = if verdict.allowed { error } else { verdict.error() };
-            return verdict.stamp(with_challenge(refusal.into_response()));
+            return verdict.stamp(refusal.into_response());
         }
     };
     let verdict = ctx.limits.key(&caller.key, ctx.clock.now());
@@ -90,11 +90,6 @@ async fn authenticate(ctx: &Ctx, headers: &HeaderMap) -> Result<Caller> {
         // One message for unknown and revoked: a finder of a revoked key learns nothing.
         _ => Err(refused("unknown or revoked API key")),
     }
-}
-
-fn with_challenge(mut response: Response) -> Response {
-    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    response
 }
 
 /// A scope as a type, so that a handler cannot be written without naming the one it needs.

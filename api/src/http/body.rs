@@ -6,7 +6,8 @@ use axum::http::{HeaderMap, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use proofmill_contract::limits::MAX_JSON_REQUEST_BYTES;
 use proofmill_contract::{ApiError, ErrorCode};
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::error::{Error, Result};
 
@@ -26,6 +27,11 @@ impl<S: Send + Sync> FromRequest<S> for JsonBytes {
         Ok(Self(bytes))
     }
 }
+
+/// A body without any member.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Empty {}
 
 impl JsonBytes {
     /// Reads an object; no body at all reads as `{}`.
@@ -51,6 +57,10 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> std::result::Result<T, ApiErr
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
+        // Where a text was expected and an array stands, the library speaks of syntax.
+        if error.inner().is_syntax() && serde_json::from_slice::<IgnoredAny>(bytes).is_ok() {
+            return ApiError::invalid_field(&path, "has an unacceptable value");
+        }
         describe(&path, error.inner())
     })?;
     json.end().map_err(|error| describe(".", &error))?;
@@ -130,7 +140,6 @@ fn is_json(headers: &HeaderMap) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde::Deserialize;
 
     #[test]
     fn arrays_and_nul_characters_are_refused() {
@@ -152,7 +161,13 @@ mod tests {
         #[serde(default)]
         #[allow(dead_code)]
         labels: Vec<String>,
+        #[serde(default)]
+        #[allow(dead_code)]
+        kind: Option<Kind>,
     }
+
+    #[derive(Deserialize, Debug)]
+    enum Kind {}
 
     fn message(text: &str) -> String {
         let error = parse::<Sample>(text.as_bytes()).unwrap_err();
@@ -168,6 +183,7 @@ mod tests {
         assert!(wrong.starts_with("field `labels[1]`: expected a string"), "{wrong}");
         let quoted = message(r#"{"name":"a","labels":"ERIKSSON"}"#);
         assert!(quoted.contains("`labels`") && !quoted.contains("ERIKSSON"), "{quoted}");
+        assert_eq!(message(r#"{"name":"a","kind":[["ERIKSSON"]]}"#), "field `kind`: has an unacceptable value");
         assert!(message("{\"name\"").contains("ends too early"));
         assert!(message("not json").contains("column"));
         assert!(message(r#"{"name":"a"} x"#).contains("not JSON"));

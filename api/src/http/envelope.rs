@@ -27,11 +27,16 @@ pub fn data(status: StatusCode, value: &impl Serialize) -> Response {
 #[derive(Clone, Copy)]
 pub struct OwnBody;
 
+/// In a request's extensions: its id, for answers that hold errors of their own.
+#[derive(Clone, Debug)]
+pub struct RequestId(pub String);
+
 /// Outermost middleware: gives the request an id, logs it, and writes the body of every error.
 ///
 /// Logs name the route's template, never the URI: a cancel token travels in the page's query.
-pub async fn envelope(State(ctx): State<Ctx>, request: Request, next: Next) -> Response {
+pub async fn envelope(State(ctx): State<Ctx>, mut request: Request, next: Next) -> Response {
     let request_id = format!("req_{}", ids::random_text(26, &mut rand::rng()));
+    request.extensions_mut().insert(RequestId(request_id.clone()));
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
     let span = tracing::info_span!("request", %request_id, %method, %route);
@@ -85,7 +90,8 @@ impl Drop for InFlight {
     }
 }
 
-fn error_object(error: &ApiError, request_id: &str, docs_url: &str) -> Value {
+/// An error as integrators see it.
+pub(crate) fn error_object(error: &ApiError, request_id: &str, docs_url: &str) -> Value {
     json!({
         "code": error.code,
         "message": error.message,

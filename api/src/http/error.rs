@@ -77,6 +77,7 @@ impl From<StoreError> for Error {
                 ErrorCode::WebhookEndpointUnavailable,
                 format!("field `webhook_endpoint_id`: `{id}` is not an enabled endpoint of this organisation"),
             ),
+            StoreError::KeyTakenOver => super::idempotency::in_progress(),
             StoreError::Conflict(_) => {
                 tracing::info!(%error, "conflict");
                 Self::new(ErrorCode::Conflict, "the object's state does not allow this")
@@ -100,6 +101,9 @@ impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let mut response =
             StatusCode::from_u16(self.api.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR).into_response();
+        if response.status() == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if let Some(seconds) = self.api.retry_after_s {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

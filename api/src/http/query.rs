@@ -51,7 +51,8 @@ impl Query {
     pub fn take_time(&mut self, name: &str) -> Result<Option<Timestamp>> {
         match self.0.remove(name) {
             None => Ok(None),
-            Some(text) => match Timestamp::parse_rfc3339(&text) {
+            // A plus sign that was not percent-encoded arrives as a space, and there is no other in such a text.
+            Some(text) => match Timestamp::parse_rfc3339(&text.replace(' ', "+")) {
                 Some(time) => Ok(Some(time)),
                 None => Err(ApiError::invalid_field(name, "expected an RFC 3339 time").into()),
             },

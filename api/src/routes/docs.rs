@@ -1,21 +1,19 @@
-//! Where the `docs` link of an error leads: the list of codes, made from the code.
+//! The description of the API: for programs, and for people who follow the `docs` link of an error.
 
-use std::fmt::Write as _;
+use axum::http::{HeaderValue, header};
+use axum::response::{Html, IntoResponse, Response};
+use axum::Json;
 
-use axum::response::Html;
-use proofmill_contract::ErrorCode;
+use crate::openapi;
+
+/// `GET /openapi.json`
+pub async fn document() -> Response {
+    Json(openapi::document()).into_response()
+}
 
 /// `GET /docs`
-pub async fn page() -> Html<String> {
-    let mut rows = String::new();
-    for code in ErrorCode::ALL {
-        // Writing to a String cannot fail.
-        let _ = write!(rows, "<tr id=\"{code}\"><td>{}</td><td><code>{code}</code></td></tr>", code.status());
-    }
-    Html(format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Error codes</title></head><body>\
-         <h1>Error codes</h1><p>Every error has this shape: <code>{{\"data\": null, \"error\": {{\"code\", \"message\", \
-         \"hint\", \"docs\", \"request_id\"}}}}</code>. The message names the field or part; quote the request id to \
-         support.</p><table><thead><tr><th>HTTP</th><th>Code</th></tr></thead><tbody>{rows}</tbody></table></body></html>"
-    ))
+pub async fn page() -> Response {
+    let mut response = Html(openapi::page()).into_response();
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(openapi::POLICY));
+    response
 }

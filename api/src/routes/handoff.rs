@@ -6,20 +6,19 @@
 use aws_lc_rs::constant_time;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use proofmill_contract::limits::HANDOFF_LIFE;
-use proofmill_contract::{AttemptId, ErrorCode, Lane, SessionStatus};
+use proofmill_contract::{AttemptId, ErrorCode, Lane, OrganisationId, SessionId, SessionStatus, Timestamp};
 use proofmill_store::{Attempt, AttemptWithSession, NewAttempt, OpenAttempt, Session};
 use rand::Rng;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{attempt_id, session_id};
 use crate::http::auth::{Authorised, SessionsWrite, bearer};
 use crate::http::body::JsonBytes;
-use crate::http::envelope;
 use crate::http::error::{Error, Result};
-use crate::http::idempotency::{self, Creation};
+use crate::http::idempotency::{self, Answered, Creation, Once};
 use crate::state::{AppState, Ctx};
 
 #[derive(Deserialize)]
@@ -31,7 +30,7 @@ pub async fn open_public(State(ctx): State<Ctx>, Path(id): Path<String>, body: J
     body.parse::<OpenRequest>()?;
     let id = session_id(&id)?;
     let session = ctx.store.session(None, &id, ctx.clock.now()).await?.ok_or_else(Error::session_not_found)?;
-    open(&ctx, session).await
+    Ok(open(&ctx, session, &Once::unkeyed()).await?.into_response())
 }
 
 /// `POST /v1/sessions/{id}/attempts`
@@ -49,13 +48,13 @@ pub async fn open_with_key(
     let organisation = caller.organisation.clone();
     let creation = Creation { caller, method, uri, headers, body: body.0 };
     let shared = ctx.clone();
-    idempotency::once(&ctx, creation, async move {
+    idempotency::once(&ctx, creation, |once| async move {
         let session = shared
             .store
             .session(Some(&organisation), &id, shared.clock.now())
             .await?
             .ok_or_else(Error::session_not_found)?;
-        open(&shared, session).await
+        open(&shared, session, &once).await
     })
     .await
 }
@@ -88,61 +87,91 @@ pub(crate) fn ended(status: SessionStatus) -> Error {
     }
 }
 
-async fn open(ctx: &Ctx, session: Session) -> Result<Response> {
+async fn open(ctx: &Ctx, session: Session, once: &Once) -> Result<Answered> {
     if session.status.is_terminal() {
         return Err(ended(session.status));
     }
     let now = ctx.clock.now();
-    let id = AttemptId::generate(now, &mut rand::rng());
+    let new = new_attempt(session.id.clone(), Some(session.organisation_id.clone()), Lane::Interactive, now)
+        // A handoff never promises more time than its session has.
+        .until(session.expires_at);
+    let name = organisation_name(ctx, &session.organisation_id).await?;
+    let shared = ctx.clone();
+    let reply = once.reply(move |opened: &OpenAttempt| {
+        let (status, attempt) = match opened {
+            OpenAttempt::Opened(attempt) => (StatusCode::CREATED, attempt),
+            OpenAttempt::Existing(attempt) => (StatusCode::OK, attempt),
+            OpenAttempt::InProgress | OpenAttempt::Terminal(_) | OpenAttempt::NotFound => return Ok(None),
+        };
+        Ok(Some((status, view(&shared, &session, attempt, &name)?)))
+    });
+    let opened = ctx.store.open_attempt_once(new.0, reply.stored(), now).await?;
+    reply.respond(&opened)?.ok_or_else(|| not_opened(&opened))
+}
+
+/// An attempt to open.
+pub(crate) struct Opening(pub NewAttempt);
+
+impl Opening {
+    /// Ends the handoff at that time if it would end later.
+    pub(crate) fn until(mut self, end: Timestamp) -> Self {
+        self.0.handoff_expires_at = self.0.handoff_expires_at.min(end);
+        self
+    }
+}
+
+/// An attempt with a fresh id and a fresh challenge.
+pub(crate) fn new_attempt(
+    session_id: SessionId,
+    organisation_id: Option<OrganisationId>,
+    lane: Lane,
+    now: Timestamp,
+) -> Opening {
     let mut challenge = [0; 8];
     rand::rng().fill_bytes(&mut challenge);
-    let opened = ctx
-        .store
-        .open_attempt(
-            NewAttempt {
-                id,
-                session_id: session.id.clone(),
-                organisation_id: Some(session.organisation_id.clone()),
-                challenge,
-                // A handoff never promises more time than its session has.
-                handoff_expires_at: now.plus(HANDOFF_LIFE).min(session.expires_at),
-                lane: Lane::Interactive,
-            },
-            now,
-        )
-        .await?;
-    let (status, attempt) = match opened {
-        OpenAttempt::Opened(attempt) => (StatusCode::CREATED, attempt),
-        OpenAttempt::Existing(attempt) => (StatusCode::OK, attempt),
+    Opening(NewAttempt {
+        id: AttemptId::generate(now, &mut rand::rng()),
+        session_id,
+        organisation_id,
+        challenge,
+        handoff_expires_at: now.plus(HANDOFF_LIFE),
+        lane,
+    })
+}
+
+/// Why no attempt is open now.
+pub(crate) fn not_opened(opened: &OpenAttempt) -> Error {
+    match opened {
         OpenAttempt::InProgress => {
-            return Err(Error::new(
-                ErrorCode::SessionInProgress,
-                "the session's attempt was submitted and is being verified",
-            ));
+            Error::new(ErrorCode::SessionInProgress, "the session's attempt was submitted and is being verified")
         }
-        OpenAttempt::Terminal(status) => return Err(ended(status)),
-        OpenAttempt::NotFound => return Err(Error::session_not_found()),
-    };
-    let organisation = ctx
-        .store
-        .organisation(&session.organisation_id)
-        .await?
-        .ok_or_else(|| Error::internal(&"a session names an organisation that does not exist"))?;
+        OpenAttempt::Terminal(status) => ended(*status),
+        OpenAttempt::NotFound => Error::session_not_found(),
+        OpenAttempt::Opened(_) | OpenAttempt::Existing(_) => Error::internal(&"an open attempt was refused"),
+    }
+}
+
+/// What the holder is shown of whoever asks.
+pub(crate) async fn organisation_name(ctx: &Ctx, id: &OrganisationId) -> Result<String> {
+    let organisation = ctx.store.organisation(id).await?;
+    let missing = || Error::internal(&"a session names an organisation that does not exist");
+    Ok(organisation.ok_or_else(missing)?.name)
+}
+
+/// What a phone or an integrator needs to bring an attempt's evidence.
+pub(crate) fn view(ctx: &Ctx, session: &Session, attempt: &Attempt, organisation_name: &str) -> Result<Value> {
     let chip_evidence = if session.chip_evidence_kept { "already_passed" } else { "required" };
-    Ok(envelope::data(
-        status,
-        &json!({
-            "v": 1,
-            "session_id": session.id,
-            "attempt_id": attempt.id,
-            "mobile_write_token": write_token(ctx, &attempt)?,
-            "expires_at": attempt.handoff_expires_at,
-            "active_authentication_challenge": hex::encode(attempt.challenge),
-            "contract_version": session.contract_version,
-            "share_fields": session.share_fields,
-            "redirect_url": session.redirect_url,
-            "organisation_name": organisation.name,
-            "chip_evidence": chip_evidence,
-        }),
-    ))
+    Ok(json!({
+        "v": 1,
+        "session_id": session.id,
+        "attempt_id": attempt.id,
+        "mobile_write_token": write_token(ctx, attempt)?,
+        "expires_at": attempt.handoff_expires_at,
+        "active_authentication_challenge": hex::encode(attempt.challenge),
+        "contract_version": session.contract_version,
+        "share_fields": session.share_fields,
+        "redirect_url": session.redirect_url,
+        "organisation_name": organisation_name,
+        "chip_evidence": chip_evidence,
+    }))
 }

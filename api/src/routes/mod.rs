@@ -1,10 +1,12 @@
 //! One module per group of routes.
 
 pub mod attempts;
+pub mod bulk;
 pub mod chip_authentication;
 pub mod docs;
 pub mod evidence;
 pub mod handoff;
+pub mod open;
 pub mod sessions;
 pub mod status_page;
 pub mod verify;

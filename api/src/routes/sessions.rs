@@ -5,26 +5,27 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use proofmill_contract::limits::{MAX_SESSION_ENDPOINTS, MAX_URL_BYTES, SESSION_LIFE};
 use proofmill_contract::{
-    ApiError, ContractVersion, EndpointId, ErrorCode, SessionId, SessionStatus, ShareFields, ids,
+    ApiError, ContractVersion, EndpointId, ErrorCode, OrganisationId, SessionId, SessionStatus, ShareFields, Timestamp,
+    ids,
 };
-use proofmill_store::{CancelResult, NewSession, SessionFilter};
+use proofmill_store::{CancelResult, NewSession, Session, SessionFilter};
 use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
 
 use super::{destroy, session_id, views};
 use crate::http::auth::{Authorised, Caller, SessionsRead, SessionsWrite};
-use crate::http::body::JsonBytes;
+use crate::http::body::{Empty, JsonBytes};
 use crate::http::envelope;
 use crate::http::error::{Error, Result};
-use crate::http::idempotency::{self, Creation};
+use crate::http::idempotency::{self, Answered, Creation, Once};
 use crate::http::page;
 use crate::http::query::Query;
-use crate::state::Ctx;
+use crate::state::{ApiConfig, Ctx};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct CreateRequest {
+pub(crate) struct CreateRequest {
     #[serde(default)]
     share_fields: Option<Value>,
     #[serde(default)]
@@ -46,8 +47,8 @@ pub async fn create(
 ) -> Result<Response> {
     let request: CreateRequest = body.parse()?;
     let creation = Creation { caller: caller.clone(), method, uri, headers, body: body.0 };
-    let work = store_session(ctx.clone(), caller, request);
-    idempotency::once(&ctx, creation, work).await
+    let shared = ctx.clone();
+    idempotency::once(&ctx, creation, |once| store_session(shared, caller, request, once)).await
 }
 
 /// `GET /v1/sessions/{id}`
@@ -105,7 +106,9 @@ pub async fn cancel(
     State(ctx): State<Ctx>,
     Authorised { caller, .. }: Authorised<SessionsWrite>,
     Path(id): Path<String>,
+    body: JsonBytes,
 ) -> Result<Response> {
+    body.parse::<Empty>()?;
     let id = session_id(&id)?;
     match ctx.store.cancel_session(Some(&caller.organisation), &id, ctx.clock.now()).await? {
         CancelResult::NotFound => Err(Error::session_not_found()),
@@ -117,40 +120,59 @@ pub async fn cancel(
     }
 }
 
-async fn store_session(ctx: Ctx, caller: Caller, request: CreateRequest) -> Result<Response> {
-    let organisation = ctx
-        .store
-        .organisation(&caller.organisation)
-        .await?
-        .ok_or_else(|| Error::internal(&"an API key names an organisation that does not exist"))?;
+async fn store_session(ctx: Ctx, caller: Caller, request: CreateRequest, once: Once) -> Result<Answered> {
     let now = ctx.clock.now();
+    let NewSessionWithToken { new, cancel_token } = new_session(&ctx, caller.organisation, request, now).await?;
+    let config = ctx.config.clone();
+    let reply =
+        once.reply(move |session| Ok(Some((StatusCode::CREATED, created_view(session, &cancel_token, &config)))));
+    let session = ctx.store.create_session_once(new, reply.stored(), now).await?;
+    reply.respond_to_success(&session)
+}
+
+/// A session to create, and the token that only its creator is told.
+pub(crate) struct NewSessionWithToken {
+    pub new: NewSession,
+    pub cancel_token: String,
+}
+
+/// Checks a request and makes of it what the store creates.
+pub(crate) async fn new_session(
+    ctx: &Ctx,
+    organisation: OrganisationId,
+    request: CreateRequest,
+    now: Timestamp,
+) -> Result<NewSessionWithToken> {
     let contract_version = match request.contract_version {
-        None => organisation.default_contract_version,
+        None => {
+            let found = ctx.store.organisation(&organisation).await?;
+            let missing = || Error::internal(&"an API key names an organisation that does not exist");
+            found.ok_or_else(missing)?.default_contract_version
+        }
         Some(number) => ContractVersion::try_from(number)
             .map_err(|_| ApiError::invalid_field("contract_version", "expected 1 or 2"))?,
     };
     let cancel_token = ids::cancel_token(&mut rand::rng());
     let id = SessionId::generate(now, &mut rand::rng());
-    let session = ctx
-        .store
-        .create_session(
-            NewSession {
-                cancel_token_hash: super::verify::cancel_token_hash(&ctx, &id, &cancel_token)?,
-                id,
-                organisation_id: caller.organisation,
-                contract_version,
-                share_fields: ShareFields::from_request(request.share_fields.as_ref())?,
-                redirect_url: request.redirect_url.as_deref().map(redirect_url).transpose()?,
-                webhook_endpoint_ids: endpoint_ids(request.webhook_endpoint_id.as_ref())?,
-                expires_at: now.plus(SESSION_LIFE),
-            },
-            now,
-        )
-        .await?;
-    let mut value = views::session(&session, &ctx.config);
-    value["verification_url"] = views::verification_url(&ctx.config, &session.id, Some(&cancel_token)).into();
+    let new = NewSession {
+        cancel_token_hash: super::verify::cancel_token_hash(ctx, &id, &cancel_token)?,
+        id,
+        organisation_id: organisation,
+        contract_version,
+        share_fields: ShareFields::from_request(request.share_fields.as_ref())?,
+        redirect_url: request.redirect_url.as_deref().map(redirect_url).transpose()?,
+        webhook_endpoint_ids: endpoint_ids(request.webhook_endpoint_id.as_ref())?,
+        expires_at: now.plus(SESSION_LIFE),
+    };
+    Ok(NewSessionWithToken { new, cancel_token })
+}
+
+/// A session as its creator sees it: with the cancel token, which is shown nowhere else.
+pub(crate) fn created_view(session: &Session, cancel_token: &str, config: &ApiConfig) -> Value {
+    let mut value = views::session(session, config);
+    value["verification_url"] = views::verification_url(config, &session.id, Some(cancel_token)).into();
     value["cancel_token"] = cancel_token.into();
-    Ok(envelope::data(StatusCode::CREATED, &value))
+    value
 }
 
 /// Begins with `https://`, at most 2048 bytes, a host, no user information.

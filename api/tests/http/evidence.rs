@@ -15,7 +15,10 @@ async fn accepted_evidence_is_sealed_queued_and_opens_again_as_it_was_sent() {
     let (session, handoff) = world.opened(&tenant).await;
     let attempt = text(&handoff["attempt_id"]);
     let path = format!("/v1/verify/attempts/{attempt}/evidence");
-    let form = Form::genuine().part("dg15", b"key").part("active_authentication", b"answer").part("selfie", b"second");
+    let form = Form::genuine()
+        .part("dg15", b"key")
+        .part("active_authentication", b"answer")
+        .part("selfie", b"\xff\xd8\xff second");
     let accepted = world.put(&path, &text(&handoff["mobile_write_token"]), form).await.data(StatusCode::ACCEPTED);
     assert_eq!(accepted, json!({ "attempt_id": attempt, "status": "in_progress", "phase": "queued" }));
     let after = world.get(&tenant.key, &format!("/v1/sessions/{session}")).await.data(StatusCode::OK);
@@ -30,7 +33,7 @@ async fn accepted_evidence_is_sealed_queued_and_opens_again_as_it_was_sent() {
     let evidence = world.state.vault.open(&id, &leased.sealed).await.unwrap();
     assert_eq!(evidence.get(Part::Dg1), Some(MRZ.as_bytes()));
     assert_eq!(evidence.get(Part::ActiveAuthentication), Some(&b"answer"[..]));
-    assert_eq!(evidence.selfies().collect::<Vec<_>>(), [&b"\xff\xd8\xff selfie"[..], b"second"]);
+    assert_eq!(evidence.selfies().collect::<Vec<_>>(), [&b"\xff\xd8\xff selfie"[..], b"\xff\xd8\xff second"]);
 }
 
 #[tokio::test]
@@ -46,7 +49,7 @@ async fn the_same_bytes_again_are_welcome_other_bytes_are_not() {
     world.advance(Duration::from_secs(400));
     let repeat = world.put(&path, &token, Form::genuine()).await.data(StatusCode::ACCEPTED);
     assert_eq!(repeat["phase"], "queued");
-    let other = Form::genuine().part("selfie", b"another");
+    let other = Form::genuine().part("selfie", b"\xff\xd8\xff another");
     world.put(&path, &token, other.clone()).await.error("EVIDENCE_ALREADY_SUBMITTED");
     world.submit(&tenant, &attempt, other).await.error("EVIDENCE_ALREADY_SUBMITTED");
     assert_eq!(world.sealed_objects().await, 1, "what was not accepted was destroyed again");
@@ -88,6 +91,9 @@ async fn bad_evidence_is_refused_by_name_and_never_echoed() {
     let (selfie, dg14) = (limit("selfie", 4 << 20), limit("dg14", 64 << 10));
     let big_dg2 = Form::default().part("dg2", &MRZ.repeat((1 << 20) / MRZ.len() + 1).into_bytes());
     let keys = |keys: Value| json!({ "selected_field_keys": keys });
+    let attested = |jws: Value| {
+        whole().manifest(&json!({ "selected_field_keys": ["kayle_document_id"], "reader_attestation": jws }))
+    };
     let six = (0..5).fold(whole(), |form, _| form.part("selfie", mrz)).consent();
     let cases: Vec<(Form, &str, &str)> = vec![
         (
@@ -112,6 +118,16 @@ async fn bad_evidence_is_refused_by_name_and_never_echoed() {
         ),
         (whole(), "EVIDENCE_PART_MISSING", "`manifest`"),
         (Form::default().part("selfie", mrz).consent(), "CHIP_EVIDENCE_REQUIRED", "chip evidence"),
+        (Form::default().consent(), "EVIDENCE_PART_MISSING", "`sod`"),
+        (whole().consent(), "EVIDENCE_PART_INVALID", "`selfie` is not a JPEG (frame 1 of 1)"),
+        (whole().part("selfie", b"").consent(), "EVIDENCE_PART_INVALID", "`selfie` is empty"),
+        (whole().part("selfie_2", mrz).consent(), "EVIDENCE_PART_INVALID", "`selfie_2` is not known"),
+        (
+            whole().part("reader_attestation", mrz).consent(),
+            "EVIDENCE_PART_INVALID",
+            "`reader_attestation` is not known",
+        ),
+        (whole().part("", mrz).consent(), "EVIDENCE_PART_INVALID", "is not known"),
         (whole().part("dg15", b"").consent(), "EVIDENCE_PART_INVALID", "`dg15`"),
         (whole().part("dg1", mrz).consent(), "EVIDENCE_PART_INVALID", "`dg1`"),
         (six, "EVIDENCE_PART_INVALID", "`selfie`"),
@@ -120,10 +136,12 @@ async fn bad_evidence_is_refused_by_name_and_never_echoed() {
         (whole().part("manifest", mrz), "EVIDENCE_PART_INVALID", "`manifest`"),
         (whole().manifest(&json!({ "consent": MRZ })), "EVIDENCE_PART_INVALID", "`consent`"),
         (whole().manifest(&keys(json!(MRZ))), "EVIDENCE_PART_INVALID", "`selected_field_keys`"),
+        (attested(json!({ "jws": MRZ })), "EVIDENCE_PART_INVALID", "`reader_attestation`"),
+        (attested(json!("")), "EVIDENCE_PART_INVALID", "`reader_attestation` is empty"),
         (
-            whole().manifest(&json!({ "selected_field_keys": ["kayle_document_id"], "reader_attestation": MRZ })),
-            "EVIDENCE_PART_INVALID",
-            "`reader_attestation`",
+            attested(json!("A".repeat(17 << 10))),
+            "PAYLOAD_TOO_LARGE",
+            "`reader_attestation` is larger than its limit of 16384",
         ),
         (whole().consent().consent(), "EVIDENCE_PART_INVALID", "`manifest`"),
         (whole().manifest(&json!({})), "SHARE_SELECTION_REQUIRED", "selected_field_keys"),
@@ -138,6 +156,8 @@ async fn bad_evidence_is_refused_by_name_and_never_echoed() {
             "SHARE_SELECTION_INVALID_FIELD",
             "family_name",
         ),
+        (whole().manifest(&keys(json!(["kayle_document_id", ""]))), "SHARE_SELECTION_INVALID_FIELD", ""),
+        (whole().part("manifest", &vec![b' '; (64 << 10) + 1]), "PAYLOAD_TOO_LARGE", "`manifest` is larger"),
         (selfie.0, "PAYLOAD_TOO_LARGE", "`selfie` is larger than its limit of 4194304"),
         (dg14.0, "PAYLOAD_TOO_LARGE", "`dg14` is larger than its limit of 65536"),
         (big_dg2, "PAYLOAD_TOO_LARGE", "`dg2` is larger than its limit of 1048576"),
@@ -177,7 +197,7 @@ async fn a_body_that_is_no_form_or_breaks_off_is_a_bad_request() {
     let junk = put(Form::CONTENT_TYPE, vec![b'x'; 25 << 20]);
     assert!(world.send(junk).await.error("PAYLOAD_TOO_LARGE").contains("`request`"));
     // Every part at its limit is the largest request that is taken.
-    let selfies = (0..5).fold(Form::default(), |form, _| form.part("selfie", &vec![1; 4 << 20]));
+    let selfies = (0..5).fold(Form::default(), |form, _| form.part("selfie", &jpeg(4 << 20)));
     let parts = ["dg14", "dg15", "sod", "dg1", "active_authentication", "card_security"];
     let full = parts.iter().fold(selfies, |form, name| form.part(name, &vec![1; 64 << 10]));
     let answer = world.send(put(Form::CONTENT_TYPE, full.part("dg2", &vec![1; 1 << 20]).consent().finish())).await;
@@ -275,7 +295,7 @@ async fn evidence_beyond_the_memory_budget_is_refused_for_now() {
     let tenant = world.tenant().await;
     let (_, handoff) = world.opened(&tenant).await;
     let attempt = text(&handoff["attempt_id"]);
-    let large = world.submit(&tenant, &attempt, Form::genuine().part("selfie", &vec![1; 128 << 10])).await;
+    let large = world.submit(&tenant, &attempt, Form::genuine().part("selfie", &jpeg(128 << 10))).await;
     large.error("UNAVAILABLE");
     assert!(large.headers.contains_key("retry-after"));
     world.submit(&tenant, &attempt, Form::genuine()).await.data(StatusCode::ACCEPTED);
@@ -303,4 +323,64 @@ async fn of_submissions_that_race_one_is_accepted_and_the_others_leave_nothing()
     }
     assert_eq!(accepted, 1);
     assert_eq!(world.sealed_objects().await, 1);
+}
+
+#[tokio::test]
+async fn a_readers_statement_is_sealed_with_the_evidence_and_part_of_what_a_repeat_must_repeat() {
+    let world = World::new().await;
+    let tenant = world.tenant().await;
+    let (_, handoff) = world.opened(&tenant).await;
+    let attempt = text(&handoff["attempt_id"]);
+    let stated = |jws: Value| {
+        let manifest = json!({ "selected_field_keys": ["kayle_document_id"], "reader_attestation": jws });
+        Form::default()
+            .part("dg1", MRZ.as_bytes())
+            .part("dg2", b"portrait")
+            .part("sod", b"signature")
+            .part("selfie", b"\xff\xd8\xff selfie")
+            .manifest(&manifest)
+    };
+    // Whether it is a statement at all is a verdict: here it is only kept from everybody.
+    let jws = "eyJhbGciOiJFUzI1NiJ9.ZXZlcnktaGFzaC1uYW1lcy1hLXBlcnNvbg.AAAA";
+    world.submit(&tenant, &attempt, stated(json!(jws))).await.data(StatusCode::ACCEPTED);
+    assert!(!world.any_file_holds("ZXZlcnktaGFzaC1uYW1lcy1hLXBlcnNvbg"), "its hashes identify the holder");
+    world.submit(&tenant, &attempt, stated(json!(jws))).await.data(StatusCode::ACCEPTED);
+    world.submit(&tenant, &attempt, stated(json!("other"))).await.error("EVIDENCE_ALREADY_SUBMITTED");
+    world.submit(&tenant, &attempt, stated(Value::Null)).await.error("EVIDENCE_ALREADY_SUBMITTED");
+
+    let id = AttemptId::parse(&attempt).unwrap();
+    let lease = world.state.store.acquire_lease(&id, Duration::from_secs(30), world.now()).await.unwrap();
+    let Lease::Acquired(leased) = lease else { panic!("not queued") };
+    let evidence = world.state.vault.open(&id, &leased.sealed).await.unwrap();
+    assert_eq!(evidence.reader_attestation(), Some(jws.as_bytes()));
+}
+
+#[tokio::test]
+async fn selfies_alone_are_taken_once_chip_evidence_is_kept_and_a_repeat_of_them_for_ever() {
+    let world = World::new().await;
+    let tenant = world.tenant().await;
+    let (session, attempt) = world.submitted(&tenant).await;
+    let selfies = || Form::default().part("selfie", b"\xff\xd8\xff again").consent();
+    world.reject_and_keep(&session, &attempt).await;
+    let path = format!("/v1/verify/session/{session}/handoff");
+    let handoff = world.post("", &path, json!({})).await.data(StatusCode::CREATED);
+    assert_eq!(handoff["chip_evidence"], "already_passed");
+    let attempt = text(&handoff["attempt_id"]);
+    // Part of the chip's evidence is neither the one nor the other.
+    let partial = selfies().part("dg1", MRZ.as_bytes());
+    assert!(world.submit(&tenant, &attempt, partial).await.error("EVIDENCE_PART_MISSING").contains("`sod`"));
+    world.submit(&tenant, &attempt, selfies()).await.data(StatusCode::ACCEPTED);
+    world.submit(&tenant, &attempt, selfies()).await.data(StatusCode::ACCEPTED);
+    world.settle(&attempt, Outcome::Accepted).await;
+    let repeat = world.submit(&tenant, &attempt, selfies()).await.data(StatusCode::ACCEPTED);
+    assert_eq!(repeat["status"], "succeeded", "although nothing is kept any more");
+    let other = selfies().part("selfie", b"\xff\xd8\xff more");
+    world.submit(&tenant, &attempt, other).await.error("EVIDENCE_ALREADY_SUBMITTED");
+}
+
+/// As long as that, and beginning as a JPEG does.
+fn jpeg(bytes: usize) -> Vec<u8> {
+    let mut jpeg = vec![1; bytes];
+    jpeg[..3].copy_from_slice(b"\xff\xd8\xff");
+    jpeg
 }

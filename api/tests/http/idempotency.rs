@@ -1,10 +1,11 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use proofmill_store::Begin;
+use proofmill_contract::{ContractVersion, SessionId, ShareFields, Timestamp};
+use proofmill_store::{Answer, Begin, NewSession, SealedAnswer, Session, StoreError};
 use serde_json::json;
 
-use crate::support::{World, key_body, text};
+use crate::support::{Tenant, World, key_body, text};
 
 const SESSIONS: &str = "/v1/sessions";
 
@@ -101,10 +102,47 @@ async fn every_creating_route_takes_a_key() {
 }
 
 #[tokio::test]
+async fn a_creation_whose_key_was_taken_over_is_undone() {
+    let world = World::new().await;
+    let tenant = world.tenant().await;
+    let store = &world.state.store;
+    // The lease ends before the work commits: another process takes the key over, and does the work.
+    let begin = || store.begin_idempotent(&tenant.organisation, "route", "k", [1; 32], Duration::from_secs(1), world.now());
+    let Begin::Fresh(slow) = begin().await.unwrap() else { panic!("the key is free") };
+    world.advance(Duration::from_secs(2));
+    let Begin::Fresh(heir) = begin().await.unwrap() else { panic!("the lease is over") };
+    let create = |token: String| {
+        let answer = Answer::new(token, |session: &Session| {
+            Ok(Some(SealedAnswer { status: 201, sealed: session.id.as_str().as_bytes().to_vec() }))
+        });
+        store.create_session_once(new_session(&tenant, world.now()), Some(answer), world.now())
+    };
+    assert!(matches!(create(slow).await, Err(StoreError::KeyTakenOver)));
+    let created = create(heir).await.unwrap();
+    let Begin::Replay { sealed, status: 201 } = begin().await.unwrap() else { panic!("the answer is there") };
+    assert_eq!(sealed, created.id.as_str().as_bytes());
+    let list = world.get(&tenant.key, SESSIONS).await.data(StatusCode::OK);
+    assert_eq!(list.as_array().unwrap().len(), 1);
+}
+
+fn new_session(tenant: &Tenant, now: Timestamp) -> NewSession {
+    NewSession {
+        id: SessionId::generate(now, &mut rand::rng()),
+        organisation_id: tenant.organisation.clone(),
+        contract_version: ContractVersion::V2,
+        share_fields: ShareFields::default_contract(),
+        redirect_url: None,
+        webhook_endpoint_ids: None,
+        cancel_token_hash: [0; 32],
+        expires_at: now.plus(Duration::from_secs(3600)),
+    }
+}
+
+#[tokio::test]
 async fn a_key_that_is_none_is_refused() {
     let world = World::new().await;
     let tenant = world.tenant().await;
-    for key in ["", &"x".repeat(256)] {
+    for key in ["", "a\tb", &"x".repeat(256)] {
         let message = world.post_once(&tenant.key, SESSIONS, key, json!({})).await.error("INVALID_REQUEST");
         assert!(message.contains("`Idempotency-Key`"));
     }

@@ -121,3 +121,47 @@ async fn a_refusal_reaches_a_caller_who_is_still_sending() {
     world.state.shutdown.cancel();
     server.await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn what_the_http_library_refuses_by_itself_has_the_one_shape_too() {
+    let world = World::new().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(serve(world.state.clone(), listener, None));
+    let many: String = (0..300).map(|n| format!("X-Extra-{n}: 1\r\n")).collect();
+    let requests = [
+        "GARBAGE\r\n\r\n".to_owned(),
+        "GET / HTTP/9.9\r\nHost: x\r\n\r\n".to_owned(),
+        "GET /\u{7f} HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(),
+        "GET / HTTP/1.1\r\nbad header\r\n\r\n".to_owned(),
+        "POST /v1/sessions HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n".to_owned(),
+        format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(70 << 10)),
+        format!("GET / HTTP/1.1\r\nHost: x\r\n{many}\r\n"),
+        format!("GET / HTTP/1.1\r\nHost: x\r\nX-Big: {}\r\n\r\n", "x".repeat(600 << 10)),
+        // After an answer of ours on the same connection.
+        "GET /v1/nothing HTTP/1.1\r\nHost: x\r\n\r\nGARBAGE\r\n\r\n".to_owned(),
+    ];
+    for request in requests {
+        let shown: String = request.chars().take(60).collect();
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        // The server may refuse, and close, before all of it is written.
+        let _ = stream.write_all(request.as_bytes()).await;
+        let mut answer = Vec::new();
+        let mut piece = [0; 4096];
+        while let Ok(read) = stream.read(&mut piece).await
+            && read > 0
+        {
+            answer.extend_from_slice(&piece[..read]);
+        }
+        let answer = String::from_utf8(answer).unwrap();
+        let last = &answer[answer.rfind("HTTP/1.1 ").unwrap_or_else(|| panic!("{shown}: {answer}"))..];
+        assert!(last.starts_with("HTTP/1.1 400 "), "{shown}: {answer}");
+        let (head, body) = last.split_once("\r\n\r\n").unwrap();
+        let body: Value = serde_json::from_str(body).unwrap_or_else(|_| panic!("{shown}: {answer}"));
+        assert_eq!(body["error"]["code"], "INVALID_REQUEST", "{shown}");
+        let id = body["error"]["request_id"].as_str().unwrap();
+        assert!(head.contains(&format!("x-request-id: {id}")), "{shown}: {head}");
+    }
+    world.state.shutdown.cancel();
+    server.await.unwrap().unwrap();
+}

@@ -1,10 +1,10 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use proofmill_contract::ContractVersion;
+use proofmill_contract::{ContractVersion, FailureCode};
 use serde_json::{Value, json};
 
-use crate::support::{World, text};
+use crate::support::{Form, World, text};
 
 #[tokio::test]
 async fn a_new_session_is_as_published() {
@@ -228,4 +228,123 @@ async fn an_hour_later_a_session_is_expired_on_first_sight() {
     world.post("", &format!("/v1/verify/session/{id}/handoff"), json!({})).await.error("SESSION_EXPIRED");
     let events = world.get(&tenant.key, "/v1/webhooks/events?type=verification.session.expired").await;
     assert_eq!(events.json["data"].as_array().unwrap().len(), 1, "exactly one event");
+}
+
+#[tokio::test]
+async fn the_limits_of_a_session_are_inclusive() {
+    let world = World::new().await;
+    let tenant = world.tenant().await;
+    let longest = format!("https://example.com/{}", "x".repeat(2048 - 20));
+    assert_eq!(longest.len(), 2048);
+    let session = world.session(&tenant, json!({ "redirect_url": longest })).await;
+    assert_eq!(session["redirect_url"], json!(longest));
+    let longer = world.post(&tenant.key, "/v1/sessions", json!({ "redirect_url": format!("{longest}x") })).await;
+    longer.error("INVALID_REDIRECT_URL");
+
+    let mut ids = Vec::new();
+    for n in 0..26 {
+        let body = json!({ "url": format!("https://hooks.example.com/{n}") });
+        let endpoint = world.post(&tenant.key, "/v1/webhooks/endpoints", body).await.data(StatusCode::CREATED);
+        ids.push(text(&endpoint["id"]));
+    }
+    let all = world.session(&tenant, json!({ "webhook_endpoint_id": ids[..25] })).await;
+    assert_eq!(all["webhook_endpoint_id"].as_array().unwrap().len(), 25);
+    let too_many = world.post(&tenant.key, "/v1/sessions", json!({ "webhook_endpoint_id": ids })).await;
+    assert!(too_many.error("INVALID_REQUEST").contains("1 to 25"));
+    let foreign = world.tenant().await;
+    let refused = world.post(&foreign.key, "/v1/sessions", json!({ "webhook_endpoint_id": ids[0] })).await;
+    assert!(refused.error("WEBHOOK_ENDPOINT_UNAVAILABLE").contains(&ids[0]));
+
+    // What is null is not said; an empty body says nothing either.
+    let nulls =
+        json!({ "share_fields": null, "redirect_url": null, "webhook_endpoint_id": null, "contract_version": null });
+    let said_nothing = world.session(&tenant, nulls).await;
+    assert_eq!(said_nothing["share_fields"].as_object().unwrap().len(), 3);
+    assert_eq!(said_nothing["contract_version"], 2);
+    let minimal = world.session(&tenant, json!({ "share_fields": {} })).await;
+    assert_eq!(minimal["share_fields"].as_object().unwrap().keys().collect::<Vec<_>>(), ["kayle_document_id"]);
+}
+
+#[tokio::test]
+async fn a_cursor_is_an_id_of_the_callers_own_whatever_the_filter() {
+    let world = World::new().await;
+    let tenant = world.tenant().await;
+    let first = text(&world.session(&tenant, json!({})).await["id"]);
+    world.advance(Duration::from_millis(5));
+    let second = text(&world.session(&tenant, json!({})).await["id"]);
+    world.post(&tenant.key, &format!("/v1/sessions/{second}/cancel"), json!({})).await;
+    let after = format!("/v1/sessions?starting_after={second}&status=created");
+    let page = world.get(&tenant.key, &after).await.data(StatusCode::OK);
+    let found: Vec<_> = page.as_array().unwrap().iter().map(|s| text(&s["id"])).collect();
+    assert_eq!(found, [&*first]);
+    let foreign = world.tenant().await;
+    world.get(&foreign.key, &format!("/v1/sessions?starting_after={first}")).await.error("INVALID_CURSOR");
+    let unknown = format!("/v1/sessions?starting_after=vs_{}", "0".repeat(64));
+    world.get(&tenant.key, &unknown).await.error("INVALID_CURSOR");
+    let between = "/v1/sessions?created_from=2026-11-22T09:30:00.001Z&created_to=2026-11-22T10:30:00%2B01:00";
+    assert_eq!(world.get(&tenant.key, between).await.data(StatusCode::OK), json!([]), "the window is empty");
+}
+
+#[tokio::test]
+async fn each_contract_tells_a_session_in_its_own_words() {
+    let world = World::new().await;
+    for (version, status, code) in [
+        (ContractVersion::V1, "completed", "passport_authenticity_failed"),
+        (ContractVersion::V2, "failed", "document_data_invalid"),
+    ] {
+        let tenant = world.tenant_of(version).await;
+        let session = text(&world.session(&tenant, json!({})).await["id"]);
+        let path = format!("/v1/sessions/{session}");
+        for n in 1..=3 {
+            let opened =
+                world.post(&tenant.key, &format!("{path}/attempts"), json!({})).await.data(StatusCode::CREATED);
+            let attempt = text(&opened["attempt_id"]);
+            world.submit(&tenant, &attempt, Form::genuine()).await.data(StatusCode::ACCEPTED);
+            world.reject(&attempt, FailureCode::DocumentDataInvalid).await;
+            world.advance(Duration::from_millis(5));
+            let now = world.get(&tenant.key, &path).await.data(StatusCode::OK);
+            assert_eq!((&now["nfc_tries_used"], &now["liveness_tries_used"]), (&json!(n), &json!(0)));
+            assert_eq!(now["status"], if n < 3 { "in_progress" } else { status });
+            assert_eq!(now["failure_code"], if n < 3 { Value::Null } else { json!(code) });
+        }
+        let told = world.get(&tenant.key, &format!("{path}?include_attempts=true")).await.data(StatusCode::OK);
+        let attempts = told["attempts"].as_array().unwrap();
+        assert_eq!(attempts.len(), 3);
+        assert!(attempts.iter().all(|attempt| attempt["failure_code"] == code && attempt["status"] == "failed"));
+        let ids: Vec<_> = attempts.iter().map(|attempt| text(&attempt["id"])).collect();
+        assert!(ids.is_sorted(), "oldest first");
+        world.post(&tenant.key, &format!("{path}/attempts"), json!({})).await.error("SESSION_TERMINAL");
+        let progress = world.get("", &format!("/v1/verify/session/{session}/status")).await.data(StatusCode::OK);
+        assert_eq!((&progress["status"], &progress["is_terminal"]), (&json!(status), &json!(true)));
+        assert_eq!((&progress["nfc_tries_remaining"], &progress["liveness_tries_remaining"]), (&json!(0), &json!(3)));
+        assert_eq!(progress["completed_at"], told["completed_at"]);
+        let cancel = world.post(&tenant.key, &format!("{path}/cancel"), json!({})).await;
+        assert_eq!(cancel.status, StatusCode::NO_CONTENT, "no-op when terminal");
+        assert_eq!(world.get(&tenant.key, &path).await.data(StatusCode::OK)["status"], status);
+    }
+}
+
+#[tokio::test]
+async fn first_sight_and_sweep_expire_a_session_once() {
+    let world = World::new().await;
+    let tenant = world.tenant().await;
+    let session = world.session(&tenant, json!({})).await;
+    let id = text(&session["id"]);
+    world.advance(Duration::from_secs(3600));
+    let store = &world.state.store;
+    let status = format!("/v1/verify/session/{id}/status");
+    let (swept, seen, listed) = tokio::join!(
+        store.expire_due(world.now(), 100),
+        world.get("", &status),
+        world.get(&tenant.key, "/v1/sessions?status=expired")
+    );
+    swept.unwrap();
+    assert_eq!(seen.json["data"]["status"], "expired");
+    assert_eq!(listed.json["data"].as_array().unwrap().len(), 1, "a filtered list sees it too");
+    let cancel = json!({ "cancel_token": session["cancel_token"] });
+    let cancelled = world.post("", &format!("/v1/verify/session/{id}/cancel"), cancel).await;
+    assert_eq!(cancelled.status, StatusCode::NO_CONTENT, "there is nothing left to cancel");
+    let events = world.get(&tenant.key, "/v1/webhooks/events").await.data(StatusCode::OK);
+    assert_eq!(events.as_array().unwrap().len(), 1);
+    assert_eq!(events[0]["type"], "verification.session.expired");
 }

@@ -10,12 +10,13 @@ use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use proofmill_api::{ApiConfig, AppState, StorageArgs, open_storage, router, tenancy};
 use proofmill_contract::{
-    AttemptId, Checks, ContractVersion, FailureCode, ManualClock, OrganisationId, OrganisationPolicy, Outcome,
-    Timestamp,
+    AttemptId, Checks, ContractVersion, FailureCode, ManualClock, OrganisationId, OrganisationPolicy, Outcome, Secret,
+    SessionId, Timestamp,
 };
 use proofmill_jose::DecryptionKey;
 use proofmill_store::{Lease, SettleResult, Verdict};
 use proofmill_telemetry::{BuildInfo, Metrics};
+use proofmill_vault::KeptChipEvidence;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::Notify;
@@ -127,9 +128,11 @@ impl World {
     }
 
     pub async fn send_to(router: Router, request: Request<Body>) -> Answer {
+        let (method, uri) = (request.method().clone(), request.uri().clone());
         let response = router.oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
+        crate::document::hold(&method, &uri, parts.status, &parts.headers, &text);
         let json = serde_json::from_str(&text).unwrap_or(Value::Null);
         Answer { status: parts.status, headers: parts.headers, text, json }
     }
@@ -197,6 +200,7 @@ impl World {
             outcome,
             checks: Checks::default(),
             claims: (outcome == Outcome::Accepted).then(|| json!({ "kayle_document_id": "kdid_test" })),
+            id_key_versions: None,
             kept_chip_evidence: None,
         };
         self.state.store.settle(vec![verdict], self.now()).await.unwrap().remove(0)
@@ -204,6 +208,28 @@ impl World {
 
     pub async fn reject(&self, attempt: &str, code: FailureCode) -> SettleResult {
         self.settle(attempt, Outcome::Rejected(code)).await
+    }
+
+    /// What a worker does when chip evidence passed and the selfie did not.
+    pub async fn reject_and_keep(&self, session: &str, attempt: &str) -> SettleResult {
+        let id = AttemptId::parse(attempt).unwrap();
+        let lease = self.state.store.acquire_lease(&id, Duration::from_secs(60), self.now()).await.unwrap();
+        let Lease::Acquired(leased) = lease else { panic!("the attempt cannot be leased") };
+        let secret = |text: &str| Secret::new(text.as_bytes().to_vec());
+        let (dg1, dg2) = (secret(MRZ), secret("portrait"));
+        let kept = KeptChipEvidence { dg1, dg2, signer: secret("certificate"), results: secret("{}") };
+        let session = SessionId::parse(session).unwrap();
+        let sealed = self.state.vault.seal_kept(&session, &kept, self.now()).await.unwrap();
+        let verdict = Verdict {
+            attempt_id: id,
+            lease_token: leased.token,
+            outcome: Outcome::Rejected(FailureCode::SelfieFaceMismatch),
+            checks: Checks::default(),
+            claims: None,
+            id_key_versions: None,
+            kept_chip_evidence: Some(sealed),
+        };
+        self.state.store.settle(vec![verdict], self.now()).await.unwrap().remove(0)
     }
 
     /// How many sealed objects the vault holds.
@@ -277,8 +303,14 @@ pub fn json_request(method: Method, path: &str, bearer: &str, body: &Value) -> R
 
 /// A public RSA key as an integrator registers it.
 pub fn key_body(key_id: &str) -> Value {
+    key_pair(key_id).0
+}
+
+/// The same, with what opens what is encrypted to it.
+pub fn key_pair(key_id: &str) -> (Value, DecryptionKey) {
     let key = DecryptionKey::generate(key_id, 2048).unwrap();
-    json!({ "key_id": key_id, "algorithm": "RSA-OAEP-256", "key_type": "RSA", "jwk": key.public_jwk() })
+    let body = json!({ "key_id": key_id, "algorithm": "RSA-OAEP-256", "key_type": "RSA", "jwk": key.public_jwk() });
+    (body, key)
 }
 
 /// Text of a machine-readable zone: no error may ever contain it.

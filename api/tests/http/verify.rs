@@ -76,3 +76,50 @@ async fn withdrawing_an_undelivered_success_makes_it_a_cancel() {
     let replay = world.post(&tenant.key, &format!("/v1/webhooks/events/{success}/replay"), json!({})).await;
     replay.error("WEBHOOK_PAYLOAD_EXPIRED");
 }
+
+#[tokio::test]
+async fn a_cancel_says_whether_a_check_had_failed_and_a_withdrawal_what_had_ended() {
+    let world = World::new().await;
+    let tenant = world.tenant().await;
+    let body = json!({ "url": "https://hooks.example.com" });
+    let endpoint = world.post(&tenant.key, "/v1/webhooks/endpoints", body).await.data(StatusCode::CREATED);
+    let (key_body, key) = crate::support::key_pair("k");
+    let keys = format!("/v1/webhooks/endpoints/{}/keys", text(&endpoint["id"]));
+    world.post(&tenant.key, &keys, key_body).await.data(StatusCode::CREATED);
+
+    let cases: [(&[Outcome], &str); 4] = [
+        (&[], "cancelled"),
+        (&[Outcome::Rejected(FailureCode::LivenessFailed)], "cancelled_after_failed_check"),
+        (&[Outcome::Accepted], "privacy_cancelled_after_terminal_success"),
+        (
+            &[Outcome::Rejected(FailureCode::DocumentAntiCloningAttestationFailed)],
+            "privacy_cancelled_after_terminal_failure",
+        ),
+    ];
+    for (outcomes, reason) in cases {
+        let session = world.session(&tenant, json!({})).await;
+        let id = text(&session["id"]);
+        for outcome in outcomes {
+            let opened = world.post("", &format!("/v1/verify/session/{id}/handoff"), json!({})).await;
+            let attempt = text(&opened.data(StatusCode::CREATED)["attempt_id"]);
+            world.submit(&tenant, &attempt, crate::support::Form::genuine()).await.data(StatusCode::ACCEPTED);
+            world.settle(&attempt, *outcome).await;
+        }
+        world.advance(std::time::Duration::from_secs(1));
+        let cancel = json!({ "cancel_token": session["cancel_token"] });
+        let answer = world.post("", &format!("/v1/verify/session/{id}/cancel"), cancel).await;
+        assert_eq!(answer.status, StatusCode::NO_CONTENT, "{}", answer.text);
+        let lease = std::time::Duration::from_secs(60);
+        let due = world.state.store.claim_due_deliveries(10, 10, lease, world.now()).await.unwrap();
+        assert_eq!(due.len(), 1, "{reason}: what was not delivered is destroyed");
+        let told: Value = serde_json::from_slice(&key.decrypt(&due[0].payload).unwrap()).unwrap();
+        assert_eq!(told["type"], "verification.session.cancelled");
+        assert_eq!((&told["data"]["reason"], &told["data"]["outcome"]), (&json!(reason), &json!("not_verified")));
+        let delivered = proofmill_store::DeliveryOutcome::Delivered { status: 200 };
+        assert!(
+            world.state.store.record_delivery(&due[0].id, &due[0].lease_token, delivered, world.now()).await.unwrap()
+        );
+        let after = world.get(&tenant.key, &format!("/v1/sessions/{id}")).await.data(StatusCode::OK);
+        assert_eq!(after["status"], "cancelled", "{reason}");
+    }
+}

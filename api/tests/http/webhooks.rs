@@ -239,7 +239,12 @@ async fn events_and_deliveries_tell_what_happened_and_can_be_sent_again() {
     let plain: Value = serde_json::from_slice(&key.decrypt(&due[0].payload).unwrap()).unwrap();
     assert_eq!(plain["data"]["claims"], json!({ "kayle_document_id": "kdid_test" }));
     assert!(!world.any_file_holds("kdid_test"));
-    let gone = proofmill_store::DeliveryOutcome::Failed { reason: "test".into(), status: None, maybe_received: false };
+    let gone = proofmill_store::DeliveryOutcome::Failed {
+        reason: "test".into(),
+        status: None,
+        error: None,
+        maybe_received: false,
+    };
     world.state.store.record_delivery(&due[0].id, &due[0].lease_token, gone, world.now()).await.unwrap();
 
     let retry = format!("/v1/webhooks/deliveries/{}/retry", text(&delivery["id"]));
@@ -274,4 +279,95 @@ async fn without_an_active_key_a_delivery_fails_and_cannot_be_sent_again() {
     world.post(&tenant.key, &retry, json!({})).await.error("WEBHOOK_PAYLOAD_EXPIRED");
     let replay = format!("/v1/webhooks/events/{}/replay", text(&delivery["event_id"]));
     world.post(&tenant.key, &replay, json!({})).await.error("WEBHOOK_PAYLOAD_EXPIRED");
+}
+
+#[tokio::test]
+async fn every_published_retention_and_eight_labels_are_accepted() {
+    let world = World::new().await;
+    let tenant = world.tenant().await;
+    let labels = json!(["1", "2", "3", "4", "5", "6", "7", "8"]);
+    for hours in [0, 24, 72, 168] {
+        let body = json!({
+            "url": "https://hooks.example.com",
+            "labels": labels,
+            "enabled": false,
+            "undelivered_payload_retention_hours": hours,
+        });
+        let made = world.post(&tenant.key, ENDPOINTS, body).await.data(StatusCode::CREATED);
+        assert_eq!((&made["undelivered_payload_retention_hours"], &made["labels"]), (&json!(hours), &labels));
+        assert_eq!(made["disabled_at"], made["created_at"]);
+    }
+}
+
+#[tokio::test]
+async fn a_session_names_its_endpoints_or_means_every_enabled_one_that_subscribes() {
+    let world = World::new().await;
+    let tenant = world.tenant().await;
+    let all = text(&endpoint(&world, &tenant).await["id"]);
+    let named = text(&endpoint(&world, &tenant).await["id"]);
+    let body = json!({
+        "url": "https://hooks.example.com/failures",
+        "subscribed_event_types": ["verification.session.failed"],
+    });
+    world.post(&tenant.key, ENDPOINTS, body).await.data(StatusCode::CREATED);
+    let off = text(&endpoint(&world, &tenant).await["id"]);
+    let off = format!("{ENDPOINTS}/{off}");
+    world.patch(&tenant.key, &off, json!({ "enabled": false })).await.data(StatusCode::OK);
+    let told = async |body: Value| {
+        let session = world.post(&tenant.key, "/v1/sessions", body).await.data(StatusCode::CREATED);
+        let session = text(&session["id"]);
+        let cancelled = world.post(&tenant.key, &format!("/v1/sessions/{session}/cancel"), json!({})).await;
+        assert_eq!(cancelled.status, StatusCode::NO_CONTENT);
+        let deliveries = world.get(&tenant.key, "/v1/webhooks/deliveries?limit=100").await.data(StatusCode::OK);
+        let about = |delivery: &&Value| delivery["session_id"] == json!(session);
+        let mut told: Vec<String> = deliveries
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(about)
+            .map(|delivery| text(&delivery["endpoint_id"]))
+            .collect();
+        told.sort_unstable();
+        told
+    };
+    let mut both = vec![all, named.clone()];
+    both.sort_unstable();
+    assert_eq!(told(json!({})).await, both);
+    assert_eq!(told(json!({ "webhook_endpoint_id": null })).await, both);
+    assert_eq!(told(json!({ "webhook_endpoint_id": named })).await, [named.clone()]);
+    assert_eq!(told(json!({ "webhook_endpoint_id": [named] })).await.len(), 1);
+}
+
+#[tokio::test]
+async fn events_and_deliveries_are_listed_by_time_and_by_what_they_are() {
+    let world = World::new().await;
+    let tenant = world.tenant().await;
+    let other = world.tenant().await;
+    let id = text(&endpoint(&world, &tenant).await["id"]);
+    let cancel = async || {
+        let session = world.post(&tenant.key, "/v1/sessions", json!({})).await.data(StatusCode::CREATED);
+        let path = format!("/v1/sessions/{}/cancel", text(&session["id"]));
+        assert_eq!(world.post(&tenant.key, &path, json!({})).await.status, StatusCode::NO_CONTENT);
+    };
+    cancel().await;
+    world.advance(Duration::from_secs(60));
+    cancel().await;
+    let count = async |key: &str, query: &str| {
+        world.get(key, &format!("/v1/webhooks/{query}")).await.data(StatusCode::OK).as_array().unwrap().len()
+    };
+    let key = &tenant.key;
+    assert_eq!(count(key, "events").await, 2);
+    assert_eq!(count(key, "events?type=verification.session.cancelled").await, 2);
+    assert_eq!(count(key, "events?type=verification.session.expired").await, 0);
+    assert_eq!(count(key, "events?created_from=2026-11-22T09:30:30Z").await, 1);
+    assert_eq!(count(key, "events?created_to=2026-11-22T09:30:30Z").await, 1);
+    let both = "events?created_from=2026-11-22T09:30:00Z&created_to=2026-11-22T09:31:00Z";
+    assert_eq!(count(key, both).await, 2);
+    assert_eq!(count(key, "deliveries?status=failed").await, 2);
+    assert_eq!(count(key, "deliveries?status=delivered").await, 0);
+    assert_eq!(count(key, &format!("deliveries?endpoint_id={id}&limit=1")).await, 1);
+    let event = text(&world.get(key, "/v1/webhooks/events?limit=1").await.data(StatusCode::OK)[0]["id"]);
+    assert_eq!(count(key, &format!("deliveries?event_id={event}&status=failed&endpoint_id={id}")).await, 1);
+    assert_eq!(count(&other.key, &format!("deliveries?event_id={event}")).await, 0);
+    assert_eq!(count(&other.key, "events").await, 0);
 }

@@ -5,10 +5,10 @@ use std::fmt;
 use serde::Serialize;
 
 macro_rules! codes {
-    ($($(#[$doc:meta])* $name:ident = $text:literal, $status:literal;)*) => {
+    ($(#[doc = $doc:literal] $name:ident = $text:literal, $status:literal;)*) => {
         /// A machine-readable error code.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-        pub enum ErrorCode { $($(#[$doc])* $name,)* }
+        pub enum ErrorCode { $(#[doc = $doc] $name,)* }
 
         impl ErrorCode {
             /// Every code.
@@ -22,6 +22,11 @@ macro_rules! codes {
             /// The HTTP status that goes with it.
             pub const fn status(self) -> u16 {
                 match self { $(ErrorCode::$name => $status,)* }
+            }
+
+            /// What it means, in a sentence.
+            pub const fn description(self) -> &'static str {
+                match self { $(ErrorCode::$name => $doc.trim_ascii(),)* }
             }
         }
     };

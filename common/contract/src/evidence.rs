@@ -8,7 +8,13 @@ use std::collections::BTreeMap;
 use zeroize::Zeroizing;
 
 use crate::errors::{ApiError, ErrorCode};
-use crate::limits::{MAX_DG2_BYTES, MAX_PART_BYTES, MAX_SELFIE_BYTES, MAX_SELFIES};
+use crate::limits::{MAX_DG2_BYTES, MAX_PART_BYTES, MAX_READER_ATTESTATION_BYTES, MAX_SELFIE_BYTES, MAX_SELFIES};
+
+/// The name of the reader's signed statement, in a manifest, in an evidence line and under seal.
+pub const READER_ATTESTATION: &str = "reader_attestation";
+
+/// How a JPEG begins: the SOI marker and the first octet of the marker after it (ISO/IEC 10918-1 annex B).
+const JPEG_MAGIC: [u8; 3] = [0xff, 0xd8, 0xff];
 
 /// Bytes that are wiped on drop.
 pub struct Secret(Zeroizing<Vec<u8>>);
@@ -108,6 +114,7 @@ impl Part {
 pub struct Evidence {
     parts: BTreeMap<Part, Secret>,
     selfies: Vec<Secret>,
+    reader_attestation: Option<Secret>,
 }
 
 impl Evidence {
@@ -150,6 +157,33 @@ impl Evidence {
         Ok(())
     }
 
+    /// Adds the reader's signed statement (a compact JWS). It holds hashes of the evidence, which identify the holder, and
+    /// so it is treated like evidence.
+    ///
+    /// # Errors
+    /// `EVIDENCE_PART_INVALID` for an empty or repeated one, `PAYLOAD_TOO_LARGE` above its limit.
+    pub fn attest(&mut self, jws: Vec<u8>) -> Result<(), ApiError> {
+        let secret = Secret::new(jws);
+        check_size(READER_ATTESTATION, secret.len(), MAX_READER_ATTESTATION_BYTES)?;
+        if self.reader_attestation.replace(secret).is_some() {
+            return Err(ApiError::new(
+                ErrorCode::EvidencePartInvalid,
+                format!("evidence part `{READER_ATTESTATION}` was sent twice"),
+            ));
+        }
+        Ok(())
+    }
+
+    /// The reader's signed statement, if there is one.
+    pub fn reader_attestation(&self) -> Option<&[u8]> {
+        self.reader_attestation.as_ref().map(Secret::as_bytes)
+    }
+
+    /// Takes a part out, so that it can outlive the rest.
+    pub fn take(&mut self, part: Part) -> Option<Secret> {
+        self.parts.remove(&part)
+    }
+
     /// A part's bytes, if it was sent.
     pub fn get(&self, part: Part) -> Option<&[u8]> {
         self.parts.get(&part).map(Secret::as_bytes)
@@ -167,12 +201,26 @@ impl Evidence {
 
     /// Bytes in all.
     pub fn total_bytes(&self) -> usize {
-        self.parts.values().chain(&self.selfies).map(Secret::len).sum()
+        self.parts.values().chain(&self.selfies).chain(&self.reader_attestation).map(Secret::len).sum()
     }
 
     /// Whether only selfies were sent (contract 2, after chip evidence passed).
     pub fn is_selfies_only(&self) -> bool {
         self.parts.is_empty() && !self.selfies.is_empty()
+    }
+
+    /// Demands that every selfie begins as a JPEG does. Whether it decodes is a verdict, and not found out here.
+    ///
+    /// # Errors
+    /// `EVIDENCE_PART_INVALID`, naming the frame by its place.
+    pub fn require_jpeg_selfies(&self) -> Result<(), ApiError> {
+        match self.selfies.iter().position(|selfie| !selfie.as_bytes().starts_with(&JPEG_MAGIC)) {
+            None => Ok(()),
+            Some(index) => Err(ApiError::new(
+                ErrorCode::EvidencePartInvalid,
+                format!("evidence part `selfie` is not a JPEG (frame {} of {})", index + 1, self.selfies.len()),
+            )),
+        }
     }
 
     /// Demands the parts without which no document can be verified.
@@ -236,5 +284,41 @@ mod tests {
             evidence.push_selfie(vec![1]).unwrap();
         }
         assert!(evidence.push_selfie(vec![1]).is_err());
+    }
+
+    #[test]
+    fn selfies_are_told_from_other_files_by_how_they_begin() {
+        let mut evidence = Evidence::new();
+        evidence.push_selfie(b"\xff\xd8\xff\xe0 and so on".to_vec()).unwrap();
+        evidence.require_jpeg_selfies().unwrap();
+        for other in [&b"\x89PNG\r\n\x1a\n"[..], b"\xff\xd8", b"\xff\xd8\x00\xff"] {
+            let mut evidence = Evidence::new();
+            evidence.push_selfie(b"\xff\xd8\xff\xe0".to_vec()).unwrap();
+            evidence.push_selfie(other.to_vec()).unwrap();
+            let error = evidence.require_jpeg_selfies().unwrap_err();
+            assert_eq!(error.code, ErrorCode::EvidencePartInvalid);
+            assert!(error.message.contains("`selfie`") && error.message.contains("2 of 2"), "{}", error.message);
+        }
+    }
+
+    #[test]
+    fn a_statement_alone_is_no_chip_evidence_and_comes_once() {
+        let mut evidence = Evidence::new();
+        evidence.push_selfie(vec![1]).unwrap();
+        evidence.attest(b"a.b.c".to_vec()).unwrap();
+        assert!(evidence.is_selfies_only());
+        assert_eq!((evidence.reader_attestation(), evidence.total_bytes()), (Some(&b"a.b.c"[..]), 6));
+        assert_eq!(evidence.attest(b"a.b.c".to_vec()).unwrap_err().code, ErrorCode::EvidencePartInvalid);
+        let attest = |bytes: usize| Evidence::new().attest(vec![b'a'; bytes]).map_err(|error| error.code);
+        assert_eq!(attest(0), Err(ErrorCode::EvidencePartInvalid));
+        assert_eq!(attest(MAX_READER_ATTESTATION_BYTES + 1), Err(ErrorCode::PayloadTooLarge));
+    }
+
+    #[test]
+    fn a_part_that_is_taken_out_is_no_longer_there() {
+        let mut evidence = Evidence::new();
+        evidence.insert(Part::Dg1, vec![7]).unwrap();
+        assert_eq!(evidence.take(Part::Dg1).map(|part| part.len()), Some(1));
+        assert!(evidence.get(Part::Dg1).is_none() && evidence.take(Part::Dg1).is_none());
     }
 }

@@ -1,8 +1,9 @@
 //! One line of NDJSON evidence: the bulk request's line and the offline job's line.
 //!
-//! `{"id"?, "attempt_id"?, "idempotency_key"?, "selected_field_keys", "sod", "dg1", "dg2", "dg14"?, "dg15"?,
-//! "active_authentication"?, "chip_authentication"?, "card_security"?, "challenge"?, "selfie": […]}`:
-//! parts in standard base64, `chip_authentication` as a JSON object, `challenge` as 16 hex digits.
+//! `{"id"?, "attempt_id"? or "session"?, "idempotency_key"?, "selected_field_keys", "sod", "dg1", "dg2", "dg14"?, "dg15"?,
+//! "active_authentication"?, "chip_authentication"?, "card_security"?, "reader_attestation"?, "challenge"?,
+//! "selfie": […]}`: parts in standard base64, `chip_authentication` as a JSON object, `reader_attestation` as the compact
+//! JWS, `challenge` as 16 hex digits.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,7 +11,7 @@ use std::marker::PhantomData;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -27,6 +28,8 @@ pub struct EvidenceLine {
     pub id: Option<String>,
     /// The attempt it belongs to (bulk).
     pub attempt_id: Option<String>,
+    /// The session to create for it, as JSON, in place of an attempt that was opened before (bulk).
+    pub session: Option<String>,
     /// The line's idempotency key (bulk).
     pub idempotency_key: Option<String>,
     /// Claims that the holder agreed to share (bulk).
@@ -44,6 +47,8 @@ struct Wire<'a> {
     id: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     attempt_id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    session: Option<&'a RawValue>,
     #[serde(borrow, default)]
     idempotency_key: Option<Cow<'a, str>>,
     #[serde(default, deserialize_with = "up_to_share_fields")]
@@ -66,6 +71,8 @@ struct Wire<'a> {
     chip_authentication: Option<&'a RawValue>,
     #[serde(borrow, default)]
     card_security: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    reader_attestation: Option<Cow<'a, str>>,
     #[serde(borrow, default, deserialize_with = "up_to_selfies")]
     selfie: Vec<Text<'a>>,
 }
@@ -102,6 +109,9 @@ impl EvidenceLine {
         if let Some(raw) = wire.chip_authentication {
             evidence.insert(Part::ChipAuthentication, raw.get().as_bytes().to_vec())?;
         }
+        if let Some(jws) = &wire.reader_attestation {
+            evidence.attest(jws.as_bytes().to_vec())?;
+        }
         for Text(text) in &wire.selfie {
             evidence.push_selfie(decode("selfie", text, MAX_SELFIE_BYTES)?)?;
         }
@@ -114,11 +124,83 @@ impl EvidenceLine {
         Ok(Self {
             id: wire.id.map(Cow::into_owned),
             attempt_id: wire.attempt_id.map(Cow::into_owned),
+            session: wire.session.map(|json| json.get().to_owned()),
             idempotency_key: wire.idempotency_key.map(Cow::into_owned),
             selected_field_keys: wire.selected_field_keys,
             challenge: wire.challenge.as_deref().map(read_challenge).transpose()?,
             evidence,
         })
+    }
+}
+
+/// What a line calls itself, as far as it can be told.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Names {
+    /// The caller's name for the item.
+    pub id: Option<String>,
+    /// The attempt it belongs to.
+    pub attempt_id: Option<String>,
+    /// The line's idempotency key.
+    pub idempotency_key: Option<String>,
+}
+
+impl Names {
+    /// What a line that [`EvidenceLine::parse`] refused calls itself: the names that stand before the place where it stops
+    /// being JSON. A name that is given twice, is no text or is too long is none.
+    pub fn of(line: &[u8]) -> Self {
+        let mut found = Found::default();
+        let mut json = serde_json::Deserializer::from_slice(line);
+        // The error is known already; what was read before it counts.
+        let _ = (&mut found).deserialize(&mut json);
+        let text = |name: Option<Option<String>>| name.flatten().filter(|text| text.len() <= MAX_NAME_BYTES);
+        Self { id: text(found.id), attempt_id: text(found.attempt_id), idempotency_key: text(found.idempotency_key) }
+    }
+}
+
+/// A name that was seen once is `Some(Some(_))`, one that cannot be told `Some(None)`.
+#[derive(Default)]
+struct Found {
+    id: Option<Option<String>>,
+    attempt_id: Option<Option<String>>,
+    idempotency_key: Option<Option<String>>,
+}
+
+impl<'de> DeserializeSeed<'de> for &mut Found {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for &mut Found {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        while let Some(name) = members.next_key::<Cow<'de, str>>()? {
+            let place = match &*name {
+                "id" => &mut self.id,
+                "attempt_id" => &mut self.attempt_id,
+                "idempotency_key" => &mut self.idempotency_key,
+                _ => {
+                    members.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+            };
+            let text = match members.next_value::<&RawValue>() {
+                Ok(raw) => serde_json::from_str::<String>(raw.get()).ok(),
+                Err(error) => {
+                    *place = Some(None);
+                    return Err(error);
+                }
+            };
+            *place = Some(if place.is_some() { None } else { text });
+        }
+        Ok(())
     }
 }
 
@@ -196,12 +278,29 @@ mod tests {
     #[test]
     fn a_line_reads_into_evidence() {
         let line = br#"{"id":"a","sod":"AQI=","dg1":"AQ==","dg2":"AQ==","challenge":"0102030405060708",
-            "chip_authentication":{"terminal":"server"},"selfie":["/9g="],"selected_field_keys":["kayle_document_id"]}"#;
+            "chip_authentication":{"terminal":"server"},"reader_attestation":"e30.e30.AA","selfie":["/9g="],"selected_field_keys":["kayle_document_id"]}"#;
         let read = EvidenceLine::parse(line).unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(read.evidence.get(Part::Sod), Some(&[1, 2][..]));
         assert_eq!(read.evidence.get(Part::ChipAuthentication), Some(&br#"{"terminal":"server"}"#[..]));
+        assert_eq!(read.evidence.reader_attestation(), Some(&b"e30.e30.AA"[..]));
         assert_eq!(read.evidence.selfies().len(), 1);
         assert_eq!(read.challenge, Some([1, 2, 3, 4, 5, 6, 7, 8]));
+    }
+
+    #[test]
+    fn a_broken_line_keeps_the_names_that_stand_before_the_break() {
+        let names = |line: &str| Names::of(line.as_bytes());
+        let whole = r#"{"id":"a","selected_field_keys":[1],"attempt_id":"va_1","dg1":7,"idempotency_key":"k"}"#;
+        let all = Names { id: Some("a".into()), attempt_id: Some("va_1".into()), idempotency_key: Some("k".into()) };
+        assert_eq!(names(whole), all);
+        assert_eq!(names(r#"{"id":"a","dg1":"AQ=="#), Names { id: Some("a".into()), ..Names::default() });
+        assert_eq!(names(r#"{"id":"a","attempt_id":"va_1","dg1":"AQ==",,"#).attempt_id.as_deref(), Some("va_1"));
+        // A name inside another member is not the line's.
+        assert_eq!(names(r#"{"session":{"id":"a"},"dg1":"#), Names::default());
+        for none in [r#"{"id":"a","id":"b"}"#, r#"{"id":7}"#, r#"{"id":"half"#, "no JSON", "[\"a\"]", ""] {
+            assert_eq!(names(none).id, None, "{none}");
+        }
+        assert_eq!(names(&format!(r#"{{"id":"{}"}}"#, "A".repeat(256))).id, None);
     }
 
     #[test]

@@ -46,6 +46,11 @@ macro_rules! object_id {
                 Self(generate(Self::PREFIX, Self::LENGTH, now, rng))
             }
 
+            /// What every id of this moment and of later ones is not below: ids sort by their time.
+            pub fn earliest(at: Timestamp) -> String {
+                format!("{}{}", Self::PREFIX, time_text(at))
+            }
+
             /// Reads an id; refuses any other prefix, length or character.
             pub fn parse(text: &str) -> Result<Self, IdError> {
                 if well_formed(text, Self::PREFIX, Self::LENGTH) {
@@ -133,6 +138,10 @@ object_id!(
     /// The public name of an API key (never the key itself).
     ApiKeyId, "api key", "key_", 32
 );
+object_id!(
+    /// A reader's public key. What the reader itself calls it is the JWS's `kid`.
+    ReaderKeyId, "reader key", "rdk_", 32
+);
 
 /// `length` characters of `[a-z0-9]`, uniformly drawn (5.17 bits each).
 pub fn random_text(length: usize, rng: &mut impl CryptoRng) -> String {
@@ -155,17 +164,21 @@ pub fn cancel_token(rng: &mut impl CryptoRng) -> String {
 }
 
 fn generate(prefix: &str, length: usize, now: Timestamp, rng: &mut impl CryptoRng) -> String {
-    let mut millis = now.as_millis().max(0) as u64;
+    let mut id = String::with_capacity(prefix.len() + length);
+    id.push_str(prefix);
+    id.push_str(&time_text(now));
+    id.push_str(&random_text(length - TIME_CHARS, rng));
+    id
+}
+
+fn time_text(at: Timestamp) -> String {
+    let mut millis = at.as_millis().max(0) as u64;
     let mut time = [b'0'; TIME_CHARS];
     for slot in time.iter_mut().rev() {
         *slot = ALPHABET[(millis % 36) as usize];
         millis /= 36;
     }
-    let mut id = String::with_capacity(prefix.len() + length);
-    id.push_str(prefix);
-    id.extend(time.iter().map(|&c| char::from(c)));
-    id.push_str(&random_text(length - TIME_CHARS, rng));
-    id
+    time.iter().map(|&c| char::from(c)).collect()
 }
 
 fn well_formed(text: &str, prefix: &str, length: usize) -> bool {
@@ -188,6 +201,15 @@ mod tests {
         assert_eq!(early.as_str().len(), 3 + 64);
         assert_eq!(SessionId::parse(early.as_str()), Ok(early));
         assert_eq!(EndpointId::generate(Timestamp::from_millis(0), &mut rng).as_str().len(), 4 + 32);
+    }
+
+    #[test]
+    fn ids_lie_between_the_bounds_of_their_moment() {
+        let mut rng = ChaCha20Rng::seed_from_u64(3);
+        let at = |millis| Timestamp::from_millis(millis);
+        let id = SessionId::generate(at(1_700_000_000_000), &mut rng);
+        assert!(SessionId::earliest(at(1_700_000_000_000)).as_str() <= id.as_str());
+        assert!(SessionId::earliest(at(1_700_000_000_001)).as_str() > id.as_str());
     }
 
     #[test]

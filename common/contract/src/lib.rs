@@ -20,7 +20,8 @@ pub use checks::{Checks, Gate, RevocationStatus, Terminal};
 pub use errors::{ApiError, ErrorCode};
 pub use evidence::{Evidence, Part, Secret};
 pub use ids::{
-    ApiKeyId, AttemptId, DeliveryId, EncryptionKeyId, EndpointId, EventId, IdError, OrganisationId, SessionId,
+    ApiKeyId, AttemptId, DeliveryId, EncryptionKeyId, EndpointId, EventId, IdError, OrganisationId, ReaderKeyId,
+    SessionId,
 };
 pub use policy::OrganisationPolicy;
 pub use session::{AttemptStatus, ContractVersion, Counters, FailureCode, Lane, Outcome, Phase, SessionStatus, settle};

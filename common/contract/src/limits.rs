@@ -10,6 +10,8 @@ pub const MAX_SELFIES: usize = 5;
 pub const MAX_DG2_BYTES: usize = 1 << 20;
 /// Bytes of any other part.
 pub const MAX_PART_BYTES: usize = 64 << 10;
+/// Bytes of a reader's signed statement.
+pub const MAX_READER_ATTESTATION_BYTES: usize = 16 << 10;
 /// Bytes of a whole evidence request.
 pub const MAX_EVIDENCE_REQUEST_BYTES: usize = 24 << 20;
 /// Bytes of one line of a bulk request or of an offline evidence file.
@@ -39,6 +41,10 @@ pub const MAX_TRIES: u32 = 3;
 pub const SESSION_LIFE: Duration = Duration::from_secs(60 * 60);
 /// Life of an opened attempt's handoff.
 pub const HANDOFF_LIFE: Duration = Duration::from_secs(5 * 60);
+/// How old a reader's statement may be when it is submitted.
+pub const READER_ATTESTATION_LIFE: Duration = Duration::from_secs(5 * 60);
+/// How far a reader's clock may be ahead of ours.
+pub const READER_CLOCK_SKEW: Duration = Duration::from_secs(60);
 /// How long an idempotent response is kept.
 pub const IDEMPOTENCY_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a rotated signing secret still signs.

@@ -8,6 +8,11 @@
 //! | rejected, 3rd | `completed`, `attempt.failed` | counter 3, `failed`, `session.failed` |
 //!
 //! A system fault is not an outcome: it is retried and never reaches this module.
+//!
+//! `STATES.md` beside this crate shows every state with everything that can happen to it; [`Life`] is that as a value.
+
+mod endings;
+mod life;
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,6 +21,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::events::EventType;
 use crate::limits::MAX_TRIES;
+
+pub use endings::{
+    CancelToken, Ending, HolderCancel, Receipt, Withdrawal, begin, cancel, expire, holder_cancel, withdraw,
+};
+pub use life::{Effect, Happening, Life, OpenAttempt};
 
 macro_rules! text_enum {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)* }) => {
@@ -188,6 +198,12 @@ impl FailureCode {
         }
     }
 
+    /// Whether it says nothing against the chip: chip evidence that passed stands, and under contract 2 the next attempt
+    /// may bring selfies alone.
+    pub const fn leaves_chip_evidence(self) -> bool {
+        matches!(self.counter(), Some(Check::Liveness))
+    }
+
     /// Which counter a rejection with this code raises; none for a hard kill.
     const fn counter(self) -> Option<Check> {
         match self {
@@ -307,90 +323,4 @@ fn raise(count: u32) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn counters(nfc: u32, liveness: u32, rejected: u32) -> Counters {
-        Counters { nfc_tries_used: nfc, liveness_tries_used: liveness, rejected_attempts: rejected }
-    }
-
-    /// Every (version, counters, outcome) written out against the page: four hard facts a reader can check.
-    #[test]
-    fn every_transition_matches_the_published_table() {
-        use ContractVersion::{V1, V2};
-        for &version in &[V1, V2] {
-            for nfc in 0..3 {
-                for liveness in 0..3 {
-                    for rejected in 0..3 {
-                        let before = counters(nfc, liveness, rejected);
-                        let accepted = settle(version, SessionStatus::InProgress, before, Outcome::Accepted).unwrap();
-                        assert_eq!(accepted.counters, before);
-                        assert_eq!(accepted.attempt, AttemptStatus::Succeeded);
-                        for &code in FailureCode::ALL {
-                            let after =
-                                settle(version, SessionStatus::InProgress, before, Outcome::Rejected(code)).unwrap();
-                            let (nfc_up, live_up) = match code {
-                                FailureCode::DocumentAntiCloningAttestationFailed => (0, 0),
-                                FailureCode::LivenessFailed | FailureCode::SelfieFaceMismatch => (0, 1),
-                                _ => (1, 0),
-                            };
-                            assert_eq!(after.counters, counters(nfc + nfc_up, liveness + live_up, rejected + 1));
-                            let ends = match version {
-                                V1 => rejected == 2,
-                                V2 => nfc + nfc_up == 3 || liveness + live_up == 3 || nfc_up + live_up == 0,
-                            };
-                            let expected = match (version, ends) {
-                                (V1, true) => (SessionStatus::Completed, Some(EventType::AttemptFailed)),
-                                (V1, false) => (SessionStatus::InProgress, Some(EventType::AttemptFailed)),
-                                (V2, true) => (SessionStatus::Failed, Some(EventType::SessionFailed)),
-                                (V2, false) => (SessionStatus::InProgress, None),
-                            };
-                            assert_eq!((after.session, after.event), expected);
-                            assert_eq!(after.session_failure, ends.then_some(code));
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn only_a_session_in_progress_can_be_settled() {
-        for &status in SessionStatus::ALL {
-            let settled = settle(ContractVersion::V2, status, Counters::default(), Outcome::Accepted);
-            assert_eq!(settled.is_some(), status == SessionStatus::InProgress);
-        }
-    }
-
-    #[test]
-    fn contract_1_maps_the_codes_it_lacks_to_the_nearest() {
-        let v1 = |code: FailureCode| code.in_contract(ContractVersion::V1);
-        assert_eq!(v1(FailureCode::DocumentDataInvalid), "passport_authenticity_failed");
-        assert_eq!(v1(FailureCode::DocumentAntiCloningAttestationFailed), "passport_authenticity_failed");
-        assert_eq!(v1(FailureCode::LivenessFailed), "selfie_face_mismatch");
-    }
-
-    proptest! {
-        #[test]
-        fn a_session_ends_exactly_once_and_counters_stay_in_range(
-            version in prop_oneof![Just(ContractVersion::V1), Just(ContractVersion::V2)],
-            outcomes in proptest::collection::vec(0usize..=FailureCode::ALL.len(), 1..12),
-        ) {
-            let (mut status, mut count, mut accepted, mut terminal_events) =
-                (SessionStatus::InProgress, Counters::default(), 0, 0);
-            for index in outcomes {
-                let outcome = FailureCode::ALL.get(index).map_or(Outcome::Accepted, |c| Outcome::Rejected(*c));
-                let Some(next) = settle(version, status, count, outcome) else { continue };
-                accepted += u32::from(next.attempt == AttemptStatus::Succeeded);
-                terminal_events += u32::from(next.session.is_terminal() && next.event.is_some());
-                prop_assert!(!next.session.is_terminal() || next.event.is_some());
-                (status, count) = (next.session, next.counters);
-                prop_assert!(count.nfc_tries_used <= 3 && count.liveness_tries_used <= 3 && count.rejected_attempts <= 12);
-            }
-            prop_assert!(accepted <= 1);
-            prop_assert!(terminal_events <= 1);
-            prop_assert_eq!(terminal_events == 1, status.is_terminal());
-        }
-    }
-}
+mod tests;

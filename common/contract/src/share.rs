@@ -245,6 +245,52 @@ mod tests {
     }
 
     #[test]
+    fn fields_are_stored_sorted_trimmed_and_with_who_asked() {
+        let asked = json!({
+            "given_names": {"required": true, "reason": "  to greet you  "},
+            "age_over_18": {"required": false, "reason": "x".repeat(200)},
+        });
+        let fields = ShareFields::from_request(Some(&asked)).unwrap();
+        let keys: Vec<&str> = fields.iter().map(|(key, _)| key).collect();
+        assert_eq!(keys, ["age_over_18", "given_names", DOCUMENT_ID]);
+        let stored = serde_json::to_value(&fields).unwrap();
+        assert_eq!(stored["given_names"], json!({"required": true, "reason": "to greet you", "source": "rc"}));
+        assert_eq!(stored[DOCUMENT_ID]["source"], "default");
+        assert_eq!(ShareFields::from_request(Some(&Value::Null)).unwrap(), ShareFields::default_contract());
+        let default = serde_json::to_value(ShareFields::default_contract()).unwrap();
+        let required = |key: &str| default[key]["required"].as_bool();
+        assert_eq!(
+            [DOCUMENT_ID, "document_type_code", "issuing_country_code"].map(required),
+            [Some(true), Some(false), Some(false)]
+        );
+        assert!(default.as_object().unwrap().values().all(|field| field["source"] == "default"));
+    }
+
+    #[test]
+    fn a_reason_is_counted_in_characters() {
+        let with = |reason: String| {
+            ShareFields::from_request(Some(&json!({"sex_marker": {"required": true, "reason": reason}})))
+        };
+        assert!(with("é".repeat(200)).is_ok());
+        assert_eq!(with("é".repeat(201)).unwrap_err().code, ErrorCode::ReasonTooLong);
+    }
+
+    #[test]
+    fn only_twelve_to_a_hundred_and_thirty_are_ages() {
+        for good in ["age_over_12", "age_over_18", "age_over_99", "age_over_100", "age_over_130"] {
+            assert!(matches!(ClaimKey::parse(good), Ok(ClaimKey::AgeOver(_))), "{good}");
+        }
+        for bad in
+            ["age_over_", "age_over_11", "age_over_131", "age_over_018", "age_over_+18", "age_over_1e1", "age_over_18 "]
+        {
+            assert_eq!(ClaimKey::parse(bad).unwrap_err().code, ErrorCode::InvalidAgeGateKey, "{bad}");
+        }
+        for unknown in ["age_under_18", "Age_over_18", "FAMILY_NAME", "", "family_name "] {
+            assert_eq!(ClaimKey::parse(unknown).unwrap_err().code, ErrorCode::UnknownClaimKey, "{unknown}");
+        }
+    }
+
+    #[test]
     fn each_wrong_shape_has_its_code() {
         let field = json!({"required": true, "reason": "x"});
         assert_eq!(code(json!([])), ErrorCode::InvalidShareFields);

@@ -75,9 +75,17 @@ impl Timestamp {
         )
     }
 
-    /// Reads RFC 3339 with any offset.
+    /// Reads RFC 3339 with any offset, years 0000 to 9999.
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
-        text.parse::<jiff::Timestamp>().ok().map(|t| Self(t.as_microsecond()))
+        if !has_shape_of_rfc3339(text) {
+            return None;
+        }
+        // Not as an instant of the library's: those end a day before the year 9999 does.
+        let pieces = jiff::fmt::temporal::Pieces::parse(text).ok()?;
+        let civil = pieces.date().to_datetime(pieces.time()?);
+        let epoch = jiff::civil::date(1970, 1, 1).to_datetime(jiff::civil::Time::midnight());
+        let micros = i64::try_from(civil.duration_since(epoch).as_micros()).ok()?;
+        Some(Self(micros - i64::from(pieces.to_numeric_offset()?.seconds()) * 1_000_000))
     }
 
     fn jiff(self) -> jiff::Timestamp {
@@ -86,6 +94,27 @@ impl Timestamp {
         let (low, high) = (jiff::Timestamp::MIN.as_microsecond(), jiff::Timestamp::MAX.as_microsecond());
         jiff::Timestamp::from_microsecond(self.0.clamp(low, high)).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
     }
+}
+
+/// `2026-11-22T09:30:00`, perhaps a fraction, and `Z` or `+01:00`: the library reads more than RFC 3339 section 5.6 has.
+fn has_shape_of_rfc3339(text: &str) -> bool {
+    let fits = |text: &[u8], shape: &[u8]| {
+        text.len() == shape.len()
+            && text.iter().zip(shape).all(|(c, s)| match s {
+                b'0' => c.is_ascii_digit(),
+                b'+' => matches!(c, b'+' | b'-'),
+                s => c.eq_ignore_ascii_case(s),
+            })
+    };
+    let Some((seconds, rest)) = text.as_bytes().split_at_checked(19) else { return false };
+    let digits = match rest.split_first() {
+        Some((b'.', fraction)) => 1 + fraction.iter().take_while(|c| c.is_ascii_digit()).count(),
+        _ => 0,
+    };
+    let (fraction, offset) = rest.split_at(digits);
+    fits(seconds, b"0000-00-00T00:00:00")
+        && fraction.len() != 1
+        && (fits(offset, b"Z") || fits(offset, b"+00:00"))
 }
 
 impl fmt::Display for Timestamp {
@@ -145,7 +174,30 @@ mod tests {
         let t = Timestamp::from_micros(1_795_339_800_123_456);
         assert_eq!(t.to_rfc3339(), "2026-11-22T09:30:00.123Z");
         assert_eq!(Timestamp::parse_rfc3339("2026-11-22T10:30:00.123456+01:00"), Some(t));
-        assert_eq!(Timestamp::parse_rfc3339("2026-11-22"), None);
+        for other in [
+            "2026-11-22",
+            "2026-11-22T09:30Z",
+            "2026-11-22T09:30:00",
+            "2026-11-22 09:30:00Z",
+            "20261122T093000Z",
+            "2026-11-22T09:30:00.Z",
+            "2026-11-22T09:30:00+01",
+            "2026-11-22T09:30:00Z[UTC]",
+            "2026-02-29T09:30:00Z",
+            "2026-11-22T24:30:00Z",
+            "+002026-11-22T09:30:00Z",
+        ] {
+            assert_eq!(Timestamp::parse_rfc3339(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn rfc3339_reaches_from_the_first_year_to_the_last() {
+        let last = Timestamp::parse_rfc3339("9999-12-31T23:59:59.999999Z").unwrap();
+        assert_eq!(last.as_secs(), 253_402_300_799);
+        assert!(last < Timestamp::parse_rfc3339("9999-12-31T23:59:59-14:00").unwrap());
+        assert_eq!(Timestamp::parse_rfc3339("0000-01-01T00:00:00Z").unwrap().as_secs(), -62_167_219_200);
+        assert_eq!(Timestamp::parse_rfc3339("1969-12-31T23:59:59.5Z"), Some(Timestamp(-500_000)));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What a caller hands in: the bytes of one document, borrowed and never copied whole.
 
+use crate::report::DocumentSigner;
+
 /// Seconds since the Unix epoch, UTC. The library has no clock: every time is an argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixTime(pub i64);
@@ -43,6 +45,17 @@ pub struct DocumentEvidence<'a> {
     /// EF.CardSecurity, the signed security infos of the master file. PACE with chip authentication
     /// mapping needs it; supplied, it is always verified.
     pub card_security: Option<&'a [u8]>,
+}
+
+/// What a service keeps of a document that it has verified, to judge it again without its SOD. The caller vouches for the
+/// bytes being those that were verified: no hash is looked at.
+pub struct KeptDocument<'a> {
+    /// EF.DG1.
+    pub dg1: &'a [u8],
+    /// EF.DG2.
+    pub dg2: &'a [u8],
+    /// Who signed the document.
+    pub signer: &'a DocumentSigner,
 }
 
 /// An active authentication exchange (ICAO Doc 9303-11 section 6.1).

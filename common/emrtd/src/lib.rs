@@ -42,7 +42,7 @@ pub use deviation::{Deviation, DeviationSet};
 pub use dg2::{Dg2Info, FaceFormat, FaceImageInfo, FaceImageKind, parse as portrait, parse_all as portraits};
 pub use evidence::{
     ActiveAuthentication, ChipAuthentication, ChipAuthenticationMapping, ChipAuthenticationToken, ChipTranscript,
-    DocumentEvidence, Part, Terminal, UnixTime,
+    DocumentEvidence, KeptDocument, Part, Terminal, UnixTime,
 };
 pub use excerpts::{data_group_matches, describe_active_authentication_key, embedded_certificates};
 pub use info::{CertificateInfo, CrlInfo};
@@ -50,7 +50,7 @@ pub use mrz::{CheckDigitInfo, Date, DateInfo, Dg1Content, Dg1Info, DocumentType,
 pub use policy::Policy;
 pub use portrait::{HeaderError, ImageType, MAX_PORTRAIT_PIXELS, MAX_PORTRAIT_SIDE, Portrait};
 pub use report::{
-    CardSecurityProblem, CertificateStatus, Gate, GateResult, Gates, MrzField, PassiveAuthentication, Reason, Report,
+    CardSecurityProblem, CertificateStatus, DocumentSigner, Gate, GateResult, Gates, MrzField, PassiveAuthentication, Reason, Report,
     RevocationStatus, SigningTimeSource, Verification,
 };
 pub use security_infos::{SecurityInfo, describe_security_infos};
@@ -60,4 +60,4 @@ pub use trust::{
     MasterListError, MasterListSigner, RejectedCrl, SignerAbsence, StoredCertificate, StoredCrl, TrustCounts,
     TrustError, TrustStore, TrustStoreBuilder, UnverifiedMasterList,
 };
-pub use verify::{MAX_DG2, MAX_PART, inspect, verify};
+pub use verify::{MAX_DG2, MAX_PART, inspect, verify, verify_again};

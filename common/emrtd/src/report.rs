@@ -23,6 +23,19 @@ pub struct Verification<'a> {
     pub portrait: Option<Portrait<'a>>,
     /// Facial images behind the first, in the order of DG2; present only with the portrait.
     pub further_portraits: Vec<Portrait<'a>>,
+    /// Who signed the document, to be judged again later by [`verify_again`](crate::verify_again); present only when
+    /// passive authentication passed.
+    pub signer: Option<DocumentSigner>,
+}
+
+/// Who signed a document, and when he says that he did. Of the issuing state's making: nothing in it is the holder's but
+/// the day of issue.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DocumentSigner {
+    /// The certificate, DER.
+    pub certificate: Vec<u8>,
+    /// The signed attribute, where the SOD has one.
+    pub signed_at: Option<UnixTime>,
 }
 
 /// The outcome of one verification, serialisable, without personal data.

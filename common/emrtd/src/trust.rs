@@ -178,6 +178,12 @@ impl TrustStore {
         stored.filter_map(|stored| self.fitting(&stored.der, identifier)).take(MAX_CANDIDATES).collect()
     }
 
+    /// The signer of exactly these bytes, with its chain; `None` for what is no certificate.
+    pub(crate) fn signer(&self, der: &[u8]) -> Option<Arc<Signer>> {
+        let new = || Certificate::parse(der).ok().map(|certificate| self.chained(Arc::new(certificate)));
+        self.signers.get(der).or_else(new)
+    }
+
     /// The signer with its chain, remembered if that is trusted.
     pub(crate) fn chained(&self, certificate: Arc<Certificate>) -> Arc<Signer> {
         let chain = self.chain(&certificate);

@@ -8,14 +8,16 @@ use crate::{
     country::{self, CountryMatch},
     deviation::{Deviation, DeviationSet},
     dg2,
-    evidence::{ChipTranscript, DocumentEvidence, Part, UnixTime},
+    evidence::{ChipTranscript, DocumentEvidence, KeptDocument, Part, UnixTime},
     lds::LdsSecurityObject,
     mrz::{Date, Mrz, MrzError, parse_dg1},
     policy::Policy,
     portrait::Portrait,
-    report::{Gate, GateResult, Gates, Reason, Report, RevocationStatus, SigningTimeSource, Verification},
+    report::{
+        DocumentSigner, Gate, GateResult, Gates, Reason, Report, RevocationStatus, SigningTimeSource, Verification,
+    },
     security_options::{self, NamedDigest, SecurityOptions},
-    sod::{self, Candidate, SignatureOutcome},
+    sod::{self, SignatureOutcome},
     trust::{Signer, TrustStore},
 };
 
@@ -48,6 +50,22 @@ pub fn inspect<'a>(
     Run::new(evidence, trust, policy, at, policy.absent_data_groups_fail).run()
 }
 
+/// Judges a document once more that was verified before: what can have changed without it. Whether its signer is still
+/// trusted and not revoked, and what its dates mean at this time.
+///
+/// In the report `evidence_format` is `Passed`, for it was; signature, hashes and the gates of the chip are `NotRun`, and
+/// their results those of the first time.
+pub fn verify_again<'a>(
+    kept: &KeptDocument<'a>,
+    trust: &TrustStore,
+    policy: &Policy,
+    at: UnixTime,
+) -> Verification<'a> {
+    let evidence = DocumentEvidence { dg1: Some(kept.dg1), dg2: Some(kept.dg2), ..DocumentEvidence::default() };
+    let run = Run::new(&evidence, trust, policy, at, true);
+    run.finish(|run| run.again(kept.signer))
+}
+
 struct Run<'e, 'a> {
     evidence: &'e DocumentEvidence<'a>,
     trust: &'e TrustStore,
@@ -59,7 +77,11 @@ struct Run<'e, 'a> {
     deviations: DeviationSet,
     mrz: Option<Result<Mrz, MrzError>>,
     mrz_deviations: DeviationSet,
+    signer: Option<DocumentSigner>,
 }
+
+/// The holder's data: the machine readable zone and the facial images.
+type Content<'a> = (Option<Mrz>, Vec<Portrait<'a>>);
 
 impl<'e, 'a> Run<'e, 'a> {
     fn new(
@@ -92,12 +114,17 @@ impl<'e, 'a> Run<'e, 'a> {
             deviations: DeviationSet::EMPTY,
             mrz: None,
             mrz_deviations: DeviationSet::EMPTY,
+            signer: None,
         }
     }
 
-    fn run(mut self) -> Verification<'a> {
+    fn run(self) -> Verification<'a> {
+        self.finish(Self::gates)
+    }
+
+    fn finish(mut self, gates: impl FnOnce(&mut Self) -> Result<Content<'a>, Reason>) -> Verification<'a> {
         let (mut mrz, mut portraits) = (None, Vec::new());
-        match self.gates() {
+        match gates(&mut self) {
             Ok((found_mrz, found_portraits)) => {
                 mrz = found_mrz;
                 portraits = found_portraits;
@@ -110,16 +137,60 @@ impl<'e, 'a> Run<'e, 'a> {
         }
         self.report.deviations = self.deviations.iter().collect();
         let mut portraits = portraits.into_iter();
-        Verification { report: self.report, mrz, portrait: portraits.next(), further_portraits: portraits.collect() }
+        Verification {
+            report: self.report,
+            mrz,
+            portrait: portraits.next(),
+            further_portraits: portraits.collect(),
+            signer: self.signer,
+        }
     }
 
-    fn gates(&mut self) -> Result<(Option<Mrz>, Vec<Portrait<'a>>), Reason> {
+    fn gates(&mut self) -> Result<Content<'a>, Reason> {
         self.evidence_format()?;
         self.report.gates.evidence_format = GateResult::Passed;
 
         let lds = self.passive_authentication()?;
         self.report.gates.passive_authentication.result = GateResult::Passed;
 
+        let content = self.content()?;
+
+        let options = match self.evidence.dg14 {
+            // What a DG14 offers that cannot be read is unknown, and is not taken for nothing: a
+            // caller that requires chip authentication must still miss it.
+            Some(dg14) => SecurityOptions::parse(dg14).unwrap_or(SecurityOptions {
+                active_authentication_digest: NamedDigest::Unknown,
+                chip_authentication: true,
+            }),
+            None => SecurityOptions::default(),
+        };
+        self.report.gates.active_authentication = self.active_authentication(&lds, &options)?;
+        self.report.gates.chip_authentication = self.chip_authentication(&lds, &options)?;
+        Ok(content)
+    }
+
+    /// The gates of [`verify_again`].
+    fn again(&mut self, kept: &DocumentSigner) -> Result<Content<'a>, Reason> {
+        self.report.gates.evidence_format = GateResult::Passed;
+        let signer = self.trust.signer(&kept.certificate).ok_or(Reason::SignerCertificateNotFound)?;
+        self.report.signer_status = Some(signer.certificate.status(self.at));
+        self.read_zone(kept.signed_at);
+        let chain = match &signer.chain {
+            Ok(_) => self.chain(&signer, kept.signed_at),
+            Err(reason) => Err(*reason),
+        };
+        self.report.gates.passive_authentication.chain = passed(&chain);
+        let revocation = self.revocation(&signer);
+        chain.and(revocation)?;
+        self.report.gates.passive_authentication.result = GateResult::Passed;
+        self.signer = Some(kept.clone());
+        self.content()
+    }
+
+    // -- document data
+
+    /// DG1 as far as it was read, and DG2.
+    fn content(&mut self) -> Result<Content<'a>, Reason> {
         let mrz = self.mrz.take().transpose()?;
         self.note(self.mrz_deviations)?;
         let portraits = match self.evidence.dg2 {
@@ -139,19 +210,18 @@ impl<'e, 'a> Run<'e, 'a> {
         if mrz.is_some() || !portraits.is_empty() {
             self.report.gates.document_data = GateResult::Passed;
         }
-
-        let options = match self.evidence.dg14 {
-            // What a DG14 offers that cannot be read is unknown, and is not taken for nothing: a
-            // caller that requires chip authentication must still miss it.
-            Some(dg14) => SecurityOptions::parse(dg14).unwrap_or(SecurityOptions {
-                active_authentication_digest: NamedDigest::Unknown,
-                chip_authentication: true,
-            }),
-            None => SecurityOptions::default(),
-        };
-        self.report.gates.active_authentication = self.active_authentication(&lds, &options)?;
-        self.report.gates.chip_authentication = self.chip_authentication(&lds, &options)?;
         Ok((mrz, portraits))
+    }
+
+    /// Reads DG1, whose dates decide about the chain too.
+    fn read_zone(&mut self, signed: Option<UnixTime>) {
+        if let Some(dg1) = self.evidence.dg1 {
+            self.mrz = Some(parse_dg1(dg1, self.at, signed).map(|(mrz, deviations)| {
+                self.report.document_expired = Some(self.at >= mrz.date_of_expiry.end());
+                self.mrz_deviations = deviations;
+                mrz
+            }));
+        }
     }
 
     // -- evidence format
@@ -179,7 +249,6 @@ impl<'e, 'a> Run<'e, 'a> {
     /// Everything below is computed as far as it can be, so that the report says which parts
     /// hold; the reason is that of the first part that does not.
     fn passive_authentication(&mut self) -> Result<LdsDigest, Reason> {
-        let passed = |result: &Result<(), Reason>| if result.is_ok() { GateResult::Passed } else { GateResult::Failed };
         let fail_structure = |run: &mut Self, reason| {
             run.report.gates.passive_authentication.signature = GateResult::Failed;
             Err(reason)
@@ -213,20 +282,20 @@ impl<'e, 'a> Run<'e, 'a> {
         self.report.gates.passive_authentication.signature = passed(&signature);
 
         let hashes = self.data_group_hashes(&lds);
-        if let (Ok(()), Some(dg1)) = (&hashes, self.evidence.dg1) {
-            self.mrz = Some(parse_dg1(dg1, self.at, candidate.signing_time).map(|(mrz, deviations)| {
-                self.report.document_expired = Some(self.at >= mrz.date_of_expiry.end());
-                self.mrz_deviations = deviations;
-                mrz
-            }));
+        if hashes.is_ok() {
+            self.read_zone(candidate.signing_time);
         }
         self.report.signer_status = Some(candidate.signer.certificate.status(self.at));
         if chain.is_ok() {
-            chain = self.chain(&candidate);
+            chain = self.chain(&candidate.signer, candidate.signing_time);
         }
         self.report.gates.passive_authentication.chain = passed(&chain);
         let revocation = self.revocation(&candidate.signer);
         signature.and(chain).and(revocation).and(hashes)?;
+        self.signer = Some(DocumentSigner {
+            certificate: candidate.signer.certificate.der().to_vec(),
+            signed_at: candidate.signing_time,
+        });
         Ok(LdsDigest {
             active_authentication_key: lds.hash(15).is_some(),
             security_options: lds.hash(14).is_some(),
@@ -265,8 +334,8 @@ impl<'e, 'a> Run<'e, 'a> {
     }
 
     /// What the store's chain leaves to be judged per document: time of signing and country.
-    fn chain(&mut self, candidate: &Candidate) -> Result<(), Reason> {
-        let Ok(chain) = &candidate.signer.chain else {
+    fn chain(&mut self, signer: &Signer, signed: Option<UnixTime>) -> Result<(), Reason> {
+        let Ok(chain) = &signer.chain else {
             return Err(Reason::ChainNotTrusted);
         };
         let mut deviations = chain.deviations;
@@ -277,19 +346,19 @@ impl<'e, 'a> Run<'e, 'a> {
                 CountryMatch::Different => return Err(Reason::IssuingStateMismatch),
             }
         }
-        self.signing_time(candidate)?;
+        self.signing_time(signer, signed)?;
         self.note(deviations)
     }
 
     /// A signer's certificate must have been valid when it signed, not today: documents outlive
     /// their signers' certificates by years.
-    fn signing_time(&mut self, candidate: &Candidate) -> Result<(), Reason> {
-        let certificate = &candidate.signer.certificate;
+    fn signing_time(&mut self, signer: &Signer, signed: Option<UnixTime>) -> Result<(), Reason> {
+        let certificate = &signer.certificate;
         let expiry = match &self.mrz {
             Some(Ok(mrz)) => Some(mrz.date_of_expiry),
             _ => None,
         };
-        if let Some(signed) = candidate.signing_time {
+        if let Some(signed) = signed {
             self.report.signing_time = SigningTimeSource::SignedAttribute;
             if signed > self.at || expiry.is_some_and(|expiry| signed >= expiry.end()) {
                 return Err(Reason::SigningTimeImplausible);
@@ -402,6 +471,10 @@ impl<'e, 'a> Run<'e, 'a> {
             Gate::ChipAuthentication => gates.chip_authentication = result,
         }
     }
+}
+
+fn passed(result: &Result<(), Reason>) -> GateResult {
+    if result.is_ok() { GateResult::Passed } else { GateResult::Failed }
 }
 
 /// What the gates of the chip need of passive authentication.

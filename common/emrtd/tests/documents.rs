@@ -108,7 +108,7 @@ fn a_genuine_passport_passes_and_yields_its_data() {
     let sod = document.sod().der();
     let trust = document.trust();
     document.with(&sod, |evidence| {
-        let Verification { report, mrz, portrait, further_portraits } =
+        let Verification { report, mrz, portrait, further_portraits, signer: _ } =
             verify(evidence, &trust, &Policy::default(), NOW);
         assert_eq!(report.reason, None);
         assert!(report.is_valid() && report.failed_gate().is_none());

@@ -13,7 +13,7 @@ pub const MAX_RSA_BITS: usize = 8192;
 pub const MAX_KEY_ID_BYTES: usize = 255;
 
 /// Members that only a private or symmetric key has (RFC 7518 §6.3.2, §6.4.1).
-const PRIVATE_MEMBERS: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
+pub(crate) const PRIVATE_MEMBERS: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 
 /// Why a JWK cannot be used to encrypt. Names the member, never its value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -161,7 +161,7 @@ fn check_purpose(jwk: &Map<String, Value>) -> Result<(), JwkError> {
     Ok(())
 }
 
-fn text<'a>(jwk: &'a Map<String, Value>, member: &'static str) -> Result<&'a str, JwkError> {
+pub(crate) fn text<'a>(jwk: &'a Map<String, Value>, member: &'static str) -> Result<&'a str, JwkError> {
     jwk.get(member).and_then(Value::as_str).ok_or(JwkError::Missing(member))
 }
 

@@ -25,6 +25,12 @@ pub enum StoreError {
     /// A lock order clash: the whole transaction was undone and may run again.
     #[error("transaction undone by a concurrent one: {0}")]
     Undone(String),
+    /// The request's idempotency key was taken over while it ran: everything it did was undone.
+    #[error("another request has taken the idempotency key over")]
+    KeyTakenOver,
+    /// The answer that was to be stored with the change could not be made: the change was undone.
+    #[error("the answer to store could not be made: {0}")]
+    Answer(String),
     /// Any other database error.
     #[error("database error: {0}")]
     Database(String),

@@ -3,6 +3,7 @@
 // The queries are written once and compiled per database on purpose: see `queries`.
 #![allow(clippy::duplicate_mod)]
 
+mod breaker;
 mod error;
 mod limits;
 mod model;

@@ -9,6 +9,15 @@ pub(crate) const EVIDENCE_LIFE: Duration = Duration::from_secs(47 * 60 * 60);
 /// Tries of a delivery schedule.
 pub(crate) const DELIVERY_TRIES: i32 = proofmill_contract::limits::DELIVERY_DELAYS.len() as i32;
 
+/// The longest that a schedule can take, jitter included.
+pub(crate) fn longest_schedule() -> Duration {
+    proofmill_contract::limits::DELIVERY_DELAYS.iter().sum::<Duration>().mul_f64(1.2)
+}
+
+/// Secrets of an endpoint that sign at once, the current one included: each rotated one does for its 24 h, unless
+/// rotations come so fast that the signature headers would grow without bound.
+pub(crate) const SIGNING_SECRETS: usize = 5;
+
 /// Characters of an error text that is stored.
 pub(crate) const ERROR_CHARS: usize = 200;
 

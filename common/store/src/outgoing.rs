@@ -9,6 +9,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::error::StoreError;
+use crate::limits::longest_schedule;
 use crate::model::DeliveryStatus;
 use crate::rows::{DeliveryRow, EndpointRow, EventRow, SessionRow, WebhookKeyRow, from_json, parse, version};
 
@@ -129,6 +130,7 @@ pub(crate) fn compose(
                 delivered_at: None,
                 created_at: now.0,
                 updated_at: now.0,
+                give_up_at: failed.is_none().then(|| now.plus(longest_schedule()).0),
             }
         })
         .collect();

@@ -29,6 +29,18 @@ diesel::table! {
 }
 
 diesel::table! {
+    reader_keys (id) {
+        id -> Text,
+        organisation_id -> Text,
+        kid -> Text,
+        name -> Nullable<Text>,
+        jwk -> Text,
+        created_at -> BigInt,
+        revoked_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
     sessions (id) {
         id -> Text,
         organisation_id -> Text,
@@ -50,6 +62,18 @@ diesel::table! {
         completed_at -> Nullable<BigInt>,
         created_at -> BigInt,
         updated_at -> BigInt,
+        document_id_key_version -> Nullable<Integer>,
+        human_id_key_version -> Nullable<Integer>,
+    }
+}
+
+diesel::table! {
+    retired_id_keys (organisation_id, kind, version) {
+        organisation_id -> Text,
+        kind -> Text,
+        version -> Integer,
+        sealed -> Binary,
+        retired_at -> BigInt,
     }
 }
 
@@ -162,6 +186,17 @@ diesel::table! {
         delivered_at -> Nullable<BigInt>,
         created_at -> BigInt,
         updated_at -> BigInt,
+        give_up_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    endpoint_breakers (endpoint_id) {
+        endpoint_id -> Text,
+        failures -> Integer,
+        openings -> Integer,
+        open_until -> Nullable<BigInt>,
+        updated_at -> BigInt,
     }
 }
 
@@ -191,4 +226,5 @@ diesel::allow_tables_to_appear_in_same_query!(
     encryption_keys,
     events,
     deliveries,
+    endpoint_breakers,
 );

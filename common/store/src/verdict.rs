@@ -64,12 +64,19 @@ pub(crate) fn step(
     next.set_counters(settled.counters);
     next.failure_code = settled.session_failure.map(|code| code.as_str().to_owned());
     next.updated_at = now;
+    if let Some(versions) = verdict.id_key_versions {
+        next.set_id_key_versions(versions);
+    }
     let mut discarded: Vec<String> = attempt.objects().collect();
     // Contract 1 retries the whole attempt, so there is nothing to keep for.
     let goes_on_with_selfies = !settled.session.is_terminal() && version == ContractVersion::V2;
     match &verdict.kept_chip_evidence {
         Some(kept) if goes_on_with_selfies => discarded.extend(next.replace_kept(Some(kept))),
         Some(kept) => discarded.push(kept.object.clone()),
+        // What was kept did not hold when it was judged again: the chip is to be read anew.
+        None if attempt.chip_evidence_kept_used && attempt_failure.is_some_and(|code| !code.leaves_chip_evidence()) => {
+            discarded.extend(next.replace_kept(None));
+        }
         None => {}
     }
     if settled.session.is_terminal() {

@@ -9,6 +9,7 @@ use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt as _, PutPayload};
+use proofmill_contract::evidence::READER_ATTESTATION;
 use proofmill_contract::{AttemptId, Evidence, Part, Secret, Timestamp};
 
 use crate::container::{self, MAX_OBJECT_BYTES, OpenedPart, Owner};
@@ -99,6 +100,7 @@ impl Vault {
     ) -> Result<SealedRef, VaultError> {
         let mut parts: Vec<(&str, &[u8])> = evidence.parts().map(|(part, bytes)| (part.name(), bytes)).collect();
         parts.extend(evidence.selfies().map(|frame| (SELFIE, frame)));
+        parts.extend(evidence.reader_attestation().map(|jws| (READER_ATTESTATION, jws)));
         self.seal_parts(attempt.as_str(), &parts, now).await
     }
 
@@ -115,6 +117,7 @@ impl Vault {
             match Part::from_name(&name) {
                 Some(part) => evidence.insert(part, bytes).map_err(corrupt)?,
                 None if name == SELFIE => evidence.push_selfie(bytes).map_err(corrupt)?,
+                None if name == READER_ATTESTATION => evidence.attest(bytes).map_err(corrupt)?,
                 None => return Err(VaultError::Corrupt { what: "sealed evidence" }),
             }
         }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use proofmill_contract::{AttemptId, Evidence, Part, Secret, SessionId, Timestamp};
-use proofmill_vault::{EpochKeys, SealedRef, TerminalSecret, Vault, VaultError};
+use proofmill_vault::{EpochKeys, KeptChipEvidence, SealedRef, TerminalSecret, Vault, VaultError};
 use tempfile::TempDir;
 
 const CANARY: &[u8] = b"ERIKSSON<<ANNA<MARIA";
@@ -44,11 +44,12 @@ fn evidence() -> Evidence {
     for frame in 0..3u8 {
         evidence.push_selfie([CANARY, &[0xf0 + frame]].concat()).unwrap();
     }
+    evidence.attest([CANARY, b".statement"].concat()).unwrap();
     evidence
 }
 
 fn same(a: &Evidence, b: &Evidence) -> bool {
-    a.parts().eq(b.parts()) && a.selfies().eq(b.selfies())
+    a.parts().eq(b.parts()) && a.selfies().eq(b.selfies()) && a.reader_attestation() == b.reader_attestation()
 }
 
 #[tokio::test]
@@ -278,4 +279,37 @@ async fn a_terminals_key_comes_back_for_its_attempt_alone_and_never_as_evidence(
     fixture.vault.epochs().destroy(&sealed.epoch, later).unwrap();
     let gone = fixture.vault.open_terminal(&id, &sealed).await.err().unwrap();
     assert!(matches!(gone, VaultError::Missing { .. }), "{gone}");
+}
+
+#[tokio::test]
+async fn kept_chip_evidence_opens_for_its_own_session_and_as_nothing_else() {
+    let fixture = Fixture::new();
+    let session = || SessionId::generate(now(), &mut rand::rng());
+    let (mine, other) = (session(), session());
+    let secret = |text: &str| Secret::new([CANARY, text.as_bytes()].concat());
+    let kept = || KeptChipEvidence {
+        dg1: secret("dg1"),
+        dg2: secret("dg2"),
+        signer: secret("signer"),
+        results: secret("results"),
+    };
+    let sealed = fixture.vault.seal_kept(&mine, &kept(), now()).await.unwrap();
+    let opened = fixture.vault.open_kept(&mine, &sealed).await.unwrap();
+    let expected = kept();
+    assert_eq!(opened.dg1.as_bytes(), expected.dg1.as_bytes());
+    assert_eq!(opened.dg2.as_bytes(), expected.dg2.as_bytes());
+    assert_eq!(opened.signer.as_bytes(), expected.signer.as_bytes());
+    assert_eq!(opened.results.as_bytes(), expected.results.as_bytes());
+    let bytes = std::fs::read(fixture.file(&sealed.object)).unwrap();
+    assert!(!bytes.windows(CANARY.len()).any(|window| window == CANARY));
+
+    let corrupt = |result: Result<KeptChipEvidence, VaultError>| matches!(result, Err(VaultError::Corrupt { .. }));
+    assert!(corrupt(fixture.vault.open_kept(&other, &sealed).await), "another session's");
+    let id = attempt();
+    let submitted = fixture.vault.seal(&id, &evidence(), now()).await.unwrap();
+    assert!(corrupt(fixture.vault.open_kept(&mine, &submitted).await), "an attempt's evidence");
+    let named = fixture.vault.seal_parts(mine.as_str(), &[("dg1", &b"x"[..])], now()).await.unwrap();
+    assert!(corrupt(fixture.vault.open_kept(&mine, &named).await), "parts of other names");
+    let as_evidence = AttemptId::parse(&mine.as_str().replacen("vs_", "va_", 1)).unwrap();
+    assert!(fixture.vault.open(&as_evidence, &sealed).await.is_err());
 }

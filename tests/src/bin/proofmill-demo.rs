@@ -94,7 +94,10 @@ async fn run(arguments: Arguments) -> Result<bool> {
         starting.elapsed().as_secs_f64()
     );
     let integrator = Arc::new(Integrator::set_up(&server, "Demonstration").await?);
-    println!("created  an organisation, an API key, a webhook endpoint with a fresh RSA key");
+    let readers = world.register_readers(&server, &integrator.organisation)?;
+    println!(
+        "created  an organisation, an API key, a webhook endpoint with a fresh RSA key, {readers} readers, one revoked"
+    );
     println!();
 
     let working = Instant::now();

@@ -9,6 +9,7 @@
 //! * an attempt that may have broken its worker runs while nothing else is in flight, and is set aside after a few tries,
 //!   so that it cannot take its neighbours along.
 
+mod chip_evidence;
 mod heartbeat;
 mod intake;
 mod isolation;

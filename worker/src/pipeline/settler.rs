@@ -103,6 +103,7 @@ fn copy(verdict: &Verdict) -> Verdict {
         outcome: verdict.outcome,
         checks: verdict.checks.clone(),
         claims: verdict.claims.clone(),
+        id_key_versions: verdict.id_key_versions,
         kept_chip_evidence: verdict.kept_chip_evidence.clone(),
     }
 }

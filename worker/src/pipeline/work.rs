@@ -10,10 +10,11 @@ use proofmill_api::tenancy::{DOCUMENT_ID_KEY, HUMAN_ID_KEY};
 use proofmill_contract::claims::{DerivedIdKeys, claims};
 use proofmill_contract::{AttemptId, Evidence, FailureCode, Lane, Outcome, Part};
 use proofmill_queue::{Delivery, QueueError};
-use proofmill_store::{Lease, LeasedAttempt, SettleResult, Verdict};
+use proofmill_store::{IdKeyVersions, Lease, LeasedAttempt, SettleResult, Verdict};
 use proofmill_vault::{TerminalSecret, VaultError};
 
 use super::Shared;
+use super::chip_evidence;
 use super::heartbeat::while_held;
 use super::isolation::Entry;
 use crate::engine::{Case, Fault, Judgement};
@@ -60,10 +61,10 @@ async fn leased(shared: &Shared, delivery: Delivery, lease: LeasedAttempt, entry
             let judged = judge(shared, &lease, pass.is_alone()).await?;
             // Nothing that follows runs code on evidence: others may go on.
             drop(pass);
-            let verdict = verdict(shared, &lease, judged)?;
-            let outcome = verdict.outcome;
+            let verdict = verdict(shared, &lease, judged).await?;
+            let (outcome, kept) = (verdict.outcome, verdict.kept_chip_evidence.clone());
             settling.store(true, Ordering::Release);
-            Ok((outcome, shared.settler.settle(verdict).await?))
+            Ok((outcome, kept, shared.settler.settle(verdict).await?))
         };
         // The stages catch their own panics; this catches those of everything around them.
         let work = AssertUnwindSafe(work)
@@ -79,13 +80,16 @@ async fn leased(shared: &Shared, delivery: Delivery, lease: LeasedAttempt, entry
             shared.parts.metrics.leases_lost.inc();
             acknowledge(id, delivery).await;
         }
-        Some(Ok((outcome, result))) => settled(shared, delivery, &lease, outcome, result).await,
+        Some(Ok((outcome, kept, result))) => {
+            chip_evidence::discard_unwritten(shared, kept, &result).await;
+            settled(shared, delivery, &lease, outcome, result).await;
+        }
         Some(Err(stop)) => stopped(shared, delivery, &lease, stop).await,
     }
 }
 
 /// Why an attempt was not settled.
-enum Stop {
+pub(super) enum Stop {
     Fault(Fault),
     /// Its evidence is gone or does not open: no retry can bring it back.
     Unopenable(String),
@@ -107,6 +111,8 @@ async fn judge(shared: &Shared, lease: &LeasedAttempt, alone: bool) -> Result<Ju
         selected_field_keys: lease.selected_field_keys.clone(),
         challenge: Some(attempt.challenge),
         terminal: terminal(shared, lease, &evidence).await?,
+        reader: chip_evidence::reader(shared, lease, &evidence).await?,
+        chip: chip_evidence::source(shared, lease).await?,
         at: attempt.submitted_at.unwrap_or_else(|| shared.parts.clock.now()),
     });
     let lane = match (alone, attempt.lane) {
@@ -118,9 +124,6 @@ async fn judge(shared: &Shared, lease: &LeasedAttempt, alone: bool) -> Result<Ju
 }
 
 async fn open(shared: &Shared, lease: &LeasedAttempt) -> Result<Evidence, Stop> {
-    if lease.kept_chip_evidence.is_some() {
-        return Err(Stop::Unopenable("it relies on kept chip evidence, which this version does not open".into()));
-    }
     shared.parts.vault.open(&lease.attempt.id, &lease.sealed).await.map_err(not_opened)
 }
 
@@ -134,7 +137,7 @@ async fn terminal(shared: &Shared, lease: &LeasedAttempt, evidence: &Evidence) -
     }
 }
 
-fn not_opened(error: VaultError) -> Stop {
+pub(super) fn not_opened(error: VaultError) -> Stop {
     match error {
         // The message names the object, never what is in it.
         VaultError::Missing { .. } | VaultError::Corrupt { .. } => Stop::Unopenable(error.to_string()),
@@ -142,23 +145,29 @@ fn not_opened(error: VaultError) -> Stop {
     }
 }
 
-fn verdict(shared: &Shared, lease: &LeasedAttempt, judged: Judgement) -> Result<Verdict, Fault> {
+async fn verdict(shared: &Shared, lease: &LeasedAttempt, judged: Judgement) -> Result<Verdict, Fault> {
     let started = Instant::now();
     let claims = match &judged.document {
         Some(document) => {
-            let today = shared.parts.clock.now().utc_date();
-            Some(claims(document, &lease.selected_field_keys, &derived_id_keys(shared, lease)?, today))
+            // Of the day of the submission, as the document's expiry is: when we come to it must make no difference.
+            let day = lease.attempt.submitted_at.unwrap_or_else(|| shared.parts.clock.now()).utc_date();
+            Some(claims(document, &lease.selected_field_keys, &derived_id_keys(shared, lease)?, day))
         }
         None => None,
     };
     stage(shared, "decide", started.elapsed());
+    let outcome = judged.decision.outcome;
     Ok(Verdict {
         attempt_id: lease.attempt.id.clone(),
         lease_token: lease.token.clone(),
-        outcome: judged.decision.outcome,
+        outcome,
         checks: judged.decision.checks,
+        kept_chip_evidence: chip_evidence::keep(shared, lease, outcome, judged.kept).await?,
+        id_key_versions: claims.is_some().then_some(IdKeyVersions {
+            document: lease.organisation.document_id_key_version,
+            human: lease.organisation.human_id_key_version,
+        }),
         claims,
-        kept_chip_evidence: None,
     })
 }
 
@@ -276,7 +285,7 @@ async fn set_aside(shared: &Shared, delivery: Delivery, lease: &LeasedAttempt, r
     }
 }
 
-async fn destroy(shared: &Shared, objects: impl Iterator<Item = &String>) {
+pub(super) async fn destroy(shared: &Shared, objects: impl Iterator<Item = &String>) {
     let mut objects: Vec<_> = objects.collect();
     objects.sort_unstable();
     objects.dedup();
@@ -310,7 +319,7 @@ fn stage(shared: &Shared, name: &str, took: Duration) {
     shared.parts.metrics.stage_seconds.with_label_values(&[name]).observe(took.as_secs_f64());
 }
 
-fn with_cause(error: &VaultError) -> String {
+pub(super) fn with_cause(error: &VaultError) -> String {
     match std::error::Error::source(error) {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 use proofmill_contract::evidence::Part;
-use proofmill_contract::evidence_line::EvidenceLine;
+use proofmill_contract::evidence_line::{EvidenceLine, Names};
 use proofmill_contract::limits::{MAX_BULK_LINE_BYTES, MAX_SELFIE_BYTES};
 use proofmill_contract::{ApiError, ErrorCode, Evidence};
 use proofmill_emrtd::{Terminal, Transcript};
@@ -169,7 +169,10 @@ fn read_evidence(text: &[u8]) -> (Option<String>, Result<Content, ApiError>) {
                 .map(|()| Content { evidence: line.evidence, challenge: line.challenge });
             (line.id.or(line.attempt_id), content)
         }
-        Err(error) => (None, Err(error)),
+        Err(error) => {
+            let names = Names::of(text);
+            (names.id.or(names.attempt_id), Err(error))
+        }
     }
 }
 

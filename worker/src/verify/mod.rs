@@ -20,8 +20,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use self::input::{Item, Size, Source};
 use self::output::{Format, ItemError, Row};
+use crate::attestation::Reader;
 use crate::engine::{Case, Engine};
 use crate::face::{FaceLane, FaceService, FaceStage};
+use crate::kept::ChipEvidence;
 pub(crate) use crate::settings::moment;
 use crate::settings::{EngineArgs, PolicyArgs};
 
@@ -177,6 +179,9 @@ impl Job {
                     challenge: content.challenge,
                     // Without a server there is no terminal of ours: the reader of items refuses such transcripts.
                     terminal: None,
+                    // Nor is there a register of readers: a statement is passed over and reported as not run.
+                    reader: Reader::default(),
+                    chip: ChipEvidence::default(),
                     at: self.at.unwrap_or_else(|| SystemClock.now()),
                 });
                 let judged = self.engine.judge(content.evidence, case, FaceLane::Bulk).await;

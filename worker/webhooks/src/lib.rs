@@ -2,6 +2,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod client;
+mod recorder;
 mod resolver;
 mod schedule;
 mod sender;

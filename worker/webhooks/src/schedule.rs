@@ -26,13 +26,14 @@ pub fn next_try(
 }
 
 /// Reads `Retry-After` (RFC 9110 §10.2.3): seconds, or a date, which is held against the answer's own `Date`, so that only
-/// the receiver's clock is asked.
-pub fn retry_after(value: &str, date: Option<&str>) -> Option<Duration> {
+/// the receiver's clock is asked; against ours where it has none.
+pub fn retry_after(value: &str, date: Option<&str>, now: Timestamp) -> Option<Duration> {
     if let Ok(seconds) = value.trim().parse::<u64>() {
         return Some(Duration::from_secs(seconds));
     }
     let moment = |text: &str| jiff::fmt::rfc2822::parse(text.trim()).ok().map(|at| at.timestamp().as_second());
-    u64::try_from(moment(value)? - moment(date?)?).ok().map(Duration::from_secs)
+    let said = date.map_or(Some(now.as_secs()), moment)?;
+    u64::try_from(moment(value)? - said).ok().map(Duration::from_secs)
 }
 
 #[cfg(test)]
@@ -68,10 +69,14 @@ mod tests {
     #[test]
     fn retry_after_is_seconds_or_a_date() {
         let (at, later) = ("Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:51:37 GMT");
-        assert_eq!(retry_after(" 120 ", None), Some(Duration::from_secs(120)));
-        assert_eq!(retry_after(later, Some(at)), Some(Duration::from_secs(120)));
-        assert_eq!(retry_after(at, Some(later)), None);
-        assert_eq!(retry_after(later, None), None);
-        assert_eq!(retry_after("soon", Some(at)), None);
+        let now = Timestamp::from_secs(784_111_777 + 60);
+        assert_eq!(retry_after(" 120 ", None, now), Some(Duration::from_secs(120)));
+        assert_eq!(retry_after(later, Some(at), now), Some(Duration::from_secs(120)));
+        assert_eq!(retry_after(later, None, now), Some(Duration::from_secs(60)));
+        assert_eq!(retry_after(at, Some(later), now), None);
+        assert_eq!(retry_after(at, None, now), None);
+        assert_eq!(retry_after("soon", Some(at), now), None);
+        assert_eq!(retry_after(later, Some("today"), now), None);
+        assert_eq!(retry_after("-5", None, now), None);
     }
 }

@@ -1,27 +1,33 @@
-//! The loop: claim what is due, send it, record what came of it.
+//! The loop: claim what is due, send it, hand over what came of it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use proofmill_contract::Clock;
 use proofmill_jose::{SigningSecret, WebhookHeaders};
-use proofmill_store::{DeliveryOutcome, DueDelivery, Store};
+use proofmill_store::{ClaimRequest, Claimed, DeliveryOutcome, DueDelivery, Store, TryEnded};
 use proofmill_telemetry::Metrics;
 use proofmill_vault::DeploymentKey;
-use tokio::sync::{Notify, Semaphore};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::client::{Answer, Client};
+use crate::recorder;
 use crate::schedule::next_try;
 
 /// How a sender works.
 #[derive(Clone, Debug)]
 pub struct SenderConfig {
-    /// Deliveries in flight in this process.
+    /// Deliveries in flight in this process. A delivery in flight costs a socket and its payload, no thread.
     pub in_flight: usize,
     /// Deliveries in flight to one endpoint, over all senders.
     pub per_endpoint: usize,
+    /// Deliveries in flight to endpoints that have not been well, over all senders: one each, and together no more than
+    /// leaves the others their room.
+    pub probes: usize,
     /// How long to wait when nothing was due.
     pub poll_interval: Duration,
     /// How long a claimed delivery is held. Longer than a whole try (15 s), so that a slow endpoint is not tried twice at
@@ -32,8 +38,9 @@ pub struct SenderConfig {
 impl Default for SenderConfig {
     fn default() -> Self {
         Self {
-            in_flight: 64,
-            per_endpoint: 16,
+            in_flight: 512,
+            per_endpoint: 32,
+            probes: 128,
             poll_interval: Duration::from_millis(200),
             lease: Duration::from_secs(25),
         }
@@ -49,6 +56,8 @@ pub struct Sender {
     client: Client,
     config: SenderConfig,
     wakeup: Arc<Notify>,
+    // Shared by the tries in flight, each of which draws once when it fails.
+    jitter: Mutex<StdRng>,
 }
 
 impl Sender {
@@ -61,7 +70,14 @@ impl Sender {
         client: Client,
         config: SenderConfig,
     ) -> Self {
-        Self { store, deployment, clock, metrics, client, config, wakeup: Arc::default() }
+        let jitter = Mutex::new(StdRng::from_rng(&mut rand::rng()));
+        Self { store, deployment, clock, metrics, client, config, wakeup: Arc::default(), jitter }
+    }
+
+    /// The same with jitter drawn from a seed.
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.jitter = Mutex::new(StdRng::seed_from_u64(seed));
+        self
     }
 
     /// Notified, the sender looks for due deliveries at once.
@@ -73,55 +89,77 @@ impl Sender {
     pub async fn run(self, shutdown: CancellationToken) {
         let sender = Arc::new(self);
         let room = Arc::new(Semaphore::new(sender.config.in_flight));
+        let recorded = Arc::new(Notify::new());
+        let (ended, inbox) = mpsc::channel(sender.config.in_flight.max(1));
+        let recorder = tokio::spawn(recorder::run(sender.store.clone(), sender.clock.clone(), inbox, recorded.clone()));
         let tasks = TaskTracker::new();
+        let mut after = None;
         while !shutdown.is_cancelled() {
-            let claimed = sender.claim(room.available_permits()).await;
-            let idle = claimed.is_empty();
-            for delivery in claimed {
-                // Only as many were claimed as there is room for, and nobody else takes permits.
+            // Taken and given back at once: nobody else takes permits, so that many are free until the claim.
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                permit = room.acquire() => drop(permit),
+            }
+            let free = room.available_permits();
+            let claimed = sender.claim(free, after).await;
+            after = claimed.after;
+            let more = claimed.deliveries.len() >= free || after.is_some();
+            for delivery in claimed.deliveries {
                 let Ok(permit) = room.clone().acquire_owned().await else { break };
-                let sender = sender.clone();
+                let (sender, ended) = (sender.clone(), ended.clone());
                 tasks.spawn(async move {
                     sender.metrics.webhook_in_flight.inc();
-                    sender.deliver(delivery).await;
+                    let outcome = sender.deliver(delivery).await;
+                    // Fails only if the recorder is gone, which outlives every sender of its channel.
+                    let _ = ended.send(outcome).await;
                     sender.metrics.webhook_in_flight.dec();
                     drop(permit);
                 });
             }
-            if idle {
+            if !more {
                 tokio::select! {
                     () = shutdown.cancelled() => {}
                     () = sender.wakeup.notified() => {}
+                    // What was just recorded made room at its endpoint, which may have more.
+                    () = recorded.notified() => {}
                     () = tokio::time::sleep(sender.config.poll_interval) => {}
                 }
             }
         }
         tasks.close();
         tasks.wait().await;
+        drop(ended);
+        if let Err(error) = recorder.await {
+            tracing::error!(%error, "the recorder of webhook tries did not finish");
+        }
     }
 
-    async fn claim(&self, room: usize) -> Vec<DueDelivery> {
-        if room == 0 {
-            return Vec::new();
-        }
-        let claimed =
-            self.store.claim_due_deliveries(room, self.config.per_endpoint, self.config.lease, self.clock.now()).await;
-        claimed.unwrap_or_else(|error| {
+    async fn claim(&self, limit: usize, after: Option<String>) -> Claimed {
+        let request = ClaimRequest {
+            limit,
+            per_endpoint: self.config.per_endpoint,
+            probes: self.config.probes,
+            lease_for: self.config.lease,
+            after,
+        };
+        self.store.claim_deliveries(request, self.clock.now()).await.unwrap_or_else(|error| {
             tracing::warn!(%error, "deliveries cannot be claimed; trying again");
-            Vec::new()
+            Claimed { deliveries: Vec::new(), after: None }
         })
     }
 
-    async fn deliver(&self, delivery: DueDelivery) {
+    /// One try; gives what to record of it.
+    async fn deliver(&self, delivery: DueDelivery) -> TryEnded {
         let started = self.clock.now();
-        let outcome = match self.headers(&delivery) {
+        self.metrics.webhook_lag_seconds.observe(started.since(delivery.due_at).as_secs_f64());
+        let (outcome, endpoint_well) = match self.headers(&delivery) {
             Some(headers) => {
-                let answer = self.client.send(&delivery.url, &headers, delivery.payload).await;
+                let answer = self.client.send(&delivery.url, &headers, delivery.payload, started).await;
                 tracing::info!(delivery = %delivery.id, event = %delivery.event_id, try_number = delivery.try_number, ?answer, "webhook try");
-                self.outcome(answer, delivery.try_number)
+                (self.outcome(answer, delivery.try_number), answer.endpoint_well())
             }
             // Our fault, not the endpoint's: the schedule goes on, and somebody may mend the key meanwhile.
-            None => self.again(delivery.try_number, None, None, "signing_secret_unreadable", false),
+            None => (self.again(delivery.try_number, None, None, "signing_secret_unreadable", false), None),
         };
         self.metrics.webhook_seconds.observe(self.clock.now().since(started).as_secs_f64());
         let result = if matches!(outcome, DeliveryOutcome::Delivered { .. }) { "ok" } else { "failed" };
@@ -129,11 +167,7 @@ impl Sender {
         if matches!(outcome, DeliveryOutcome::Failed { .. }) {
             self.metrics.webhook_exhausted.inc();
         }
-        let recorded = self.store.record_delivery(&delivery.id, &delivery.lease_token, outcome, self.clock.now()).await;
-        if let Err(error) = recorded {
-            // The lease runs out and the delivery is sent again under the same event id: at least once.
-            tracing::warn!(delivery = %delivery.id, %error, "webhook outcome cannot be recorded");
-        }
+        TryEnded { id: delivery.id, lease_token: delivery.lease_token, outcome, endpoint_well }
     }
 
     fn headers(&self, delivery: &DueDelivery) -> Option<WebhookHeaders> {
@@ -164,7 +198,10 @@ impl Sender {
         match answer {
             Answer::Delivered(status) => DeliveryOutcome::Delivered { status },
             Answer::Gone => DeliveryOutcome::EndpointGone,
-            Answer::Refused(status, retry_after) => self.again(try_number, Some(status), retry_after, "refused", false),
+            Answer::Refused(status, retry_after) => {
+                let word = if (300..400).contains(&status) { "redirect_not_followed" } else { "refused" };
+                self.again(try_number, Some(status), retry_after, word, false)
+            }
             Answer::Unreachable(word) => self.again(try_number, None, None, word, false),
             Answer::Unanswered(word) => self.again(try_number, None, None, word, true),
         }
@@ -178,9 +215,16 @@ impl Sender {
         error: &str,
         maybe_received: bool,
     ) -> DeliveryOutcome {
-        match next_try(try_number, self.clock.now(), retry_after, &mut rand::rng()) {
-            Some(at) => DeliveryOutcome::Retry { at, status, error: error.to_owned(), maybe_received },
-            None => DeliveryOutcome::Failed { reason: "schedule_exhausted".to_owned(), status, maybe_received },
+        let mut jitter = self.jitter.lock().unwrap_or_else(PoisonError::into_inner);
+        let error = error.to_owned();
+        match next_try(try_number, self.clock.now(), retry_after, &mut *jitter) {
+            Some(at) => DeliveryOutcome::Retry { at, status, error, maybe_received },
+            None => DeliveryOutcome::Failed {
+                reason: "schedule_exhausted".to_owned(),
+                status,
+                error: Some(error),
+                maybe_received,
+            },
         }
     }
 }

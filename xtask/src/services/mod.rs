@@ -37,9 +37,18 @@ pub struct Services {
 impl Services {
     /// Starts both at once and waits until they answer.
     pub fn start() -> Result<Self> {
+        Self::start_as(Postgres::start)
+    }
+
+    /// The same, with commits that reach the disk, as they do in production.
+    pub fn start_durable() -> Result<Self> {
+        Self::start_as(Postgres::start_durable)
+    }
+
+    fn start_as(postgres: fn(&ServiceFolder) -> Result<Postgres>) -> Result<Self> {
         let folder = ServiceFolder::new()?;
         let (postgres, rabbit) = thread::scope(|scope| {
-            let postgres = scope.spawn(|| Postgres::start(&folder));
+            let postgres = scope.spawn(|| postgres(&folder));
             let rabbit = Rabbit::start(&folder);
             (postgres.join(), rabbit)
         });

@@ -17,8 +17,18 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Makes a database cluster in the folder and serves it.
+    /// Makes a database cluster in the folder and serves it. Nothing is synced: the machine does not lose power during a
+    /// test, and a killed process loses nothing by it.
     pub fn start(folder: &ServiceFolder) -> Result<Self> {
+        Self::start_as(folder, false)
+    }
+
+    /// The same, with commits that reach the disk, as they do in production.
+    pub fn start_durable(folder: &ServiceFolder) -> Result<Self> {
+        Self::start_as(folder, true)
+    }
+
+    fn start_as(folder: &ServiceFolder, durable: bool) -> Result<Self> {
         let programs = programs(Path::new(DEBIAN))?;
         let account = Account::of("postgres")?;
         let home = folder.path().join("postgres");
@@ -39,9 +49,8 @@ impl Postgres {
             sockets.as_str(),
             // Every test process brings a pool.
             "max_connections=300",
-            // The machine does not lose power during a test; a killed process loses nothing without these.
-            "fsync=off",
-            "full_page_writes=off",
+            if durable { "fsync=on" } else { "fsync=off" },
+            if durable { "full_page_writes=on" } else { "full_page_writes=off" },
         ] {
             server.args(["-c", setting]);
         }

@@ -1,15 +1,17 @@
 //! Deliveries: what was sent where, and sending it again.
 
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::Response;
 use proofmill_contract::{DeliveryId, EndpointId, ErrorCode, EventId};
 use proofmill_store::{Delivery, DeliveryFilter, DeliveryStatus, RetryResult};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::http::auth::{Authorised, WebhooksRead, WebhooksWrite};
-use crate::http::envelope;
+use crate::http::body::JsonBytes;
 use crate::http::error::{Error, Result};
+use crate::http::idempotency::{self, Creation};
 use crate::http::page;
 use crate::http::query::Query;
 use crate::state::Ctx;
@@ -38,18 +40,38 @@ pub async fn retry(
     State(ctx): State<Ctx>,
     Authorised { caller, .. }: Authorised<WebhooksWrite>,
     Path(id): Path<String>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: JsonBytes,
 ) -> Result<Response> {
     let unknown = || Error::not_found("delivery");
+    body.parse::<Empty>()?;
     let id = DeliveryId::parse(&id).map_err(|_| unknown())?;
-    match ctx.store.retry_delivery(&caller.organisation, &id, ctx.clock.now()).await? {
-        RetryResult::Retried(delivery) => Ok(envelope::data(StatusCode::ACCEPTED, &view(&delivery))),
-        RetryResult::PayloadExpired => Err(super::payload_expired()),
-        RetryResult::EndpointUnavailable => {
-            Err(Error::new(ErrorCode::Conflict, "the delivery's endpoint is disabled or deleted"))
-        }
-        RetryResult::NotFound => Err(unknown()),
-    }
+    let organisation = caller.organisation.clone();
+    let creation = Creation { caller, method, uri, headers, body: body.0 };
+    let shared = ctx.clone();
+    // A repeat must not begin the schedule anew: hence once per idempotency key.
+    idempotency::once(&ctx, creation, |once| async move {
+        let reply = once.reply(|result: &RetryResult| match result {
+            RetryResult::Retried(delivery) => Ok(Some((StatusCode::ACCEPTED, view(delivery)))),
+            _ => Ok(None),
+        });
+        let result = shared.store.retry_delivery_once(&organisation, &id, reply.stored(), shared.clock.now()).await?;
+        reply.respond(&result)?.ok_or_else(|| match result {
+            RetryResult::PayloadExpired => super::payload_expired(),
+            RetryResult::EndpointUnavailable => {
+                Error::new(ErrorCode::Conflict, "the delivery's endpoint is disabled or deleted")
+            }
+            RetryResult::Retried(_) | RetryResult::NotFound => unknown(),
+        })
+    })
+    .await
 }
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Empty {}
 
 fn view(delivery: &Delivery) -> Value {
     json!({

@@ -15,7 +15,7 @@ use crate::http::auth::{Authorised, Caller, WebhooksRead, WebhooksWrite};
 use crate::http::body::JsonBytes;
 use crate::http::envelope;
 use crate::http::error::{Error, Result};
-use crate::http::idempotency::{self, Creation};
+use crate::http::idempotency::{self, Answered, Creation, Once};
 use crate::http::page;
 use crate::http::query::Query;
 use crate::state::Ctx;
@@ -71,8 +71,8 @@ pub async fn create(
 ) -> Result<Response> {
     let request: CreateRequest = body.parse()?;
     let creation = Creation { caller: caller.clone(), method, uri, headers, body: body.0 };
-    let work = store_endpoint(ctx.clone(), caller, request);
-    idempotency::once(&ctx, creation, work).await
+    let shared = ctx.clone();
+    idempotency::once(&ctx, creation, |once| store_endpoint(shared, caller, request, once)).await
 }
 
 /// `GET /v1/webhooks/endpoints`
@@ -143,7 +143,7 @@ pub(super) fn not_found() -> Error {
     Error::not_found("webhook endpoint")
 }
 
-async fn store_endpoint(ctx: Ctx, caller: Caller, request: CreateRequest) -> Result<Response> {
+async fn store_endpoint(ctx: Ctx, caller: Caller, request: CreateRequest, once: Once) -> Result<Answered> {
     let now = ctx.clock.now();
     let id = EndpointId::generate(now, &mut rand::rng());
     let secret = ids::signing_secret(&mut rand::rng());
@@ -163,10 +163,13 @@ async fn store_endpoint(ctx: Ctx, caller: Caller, request: CreateRequest) -> Res
             request.undelivered_payload_retention_hours.unwrap_or(DEFAULT_RETENTION_HOURS),
         )?,
     };
-    let endpoint = ctx.store.create_endpoint(new, now).await?;
-    let mut value = view(&endpoint);
-    value["signing_secret"] = secret.into();
-    Ok(envelope::data(StatusCode::CREATED, &value))
+    let reply = once.reply(move |endpoint| {
+        let mut value = view(endpoint);
+        value["signing_secret"] = secret.clone().into();
+        Ok(Some((StatusCode::CREATED, value)))
+    });
+    let endpoint = ctx.store.create_endpoint_once(new, reply.stored(), now).await?;
+    reply.respond_to_success(&endpoint)
 }
 
 fn view(endpoint: &Endpoint) -> Value {

@@ -1,16 +1,19 @@
 //! Events: what happened, without what it said.
 
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::Response;
 use proofmill_contract::EventId;
 use proofmill_contract::events::EventType;
 use proofmill_store::{Event, EventFilter, ReplayResult};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::http::auth::{Authorised, WebhooksRead, WebhooksWrite};
+use crate::http::body::JsonBytes;
 use crate::http::envelope;
 use crate::http::error::{Error, Result};
+use crate::http::idempotency::{self, Creation};
 use crate::http::page;
 use crate::http::query::Query;
 use crate::state::Ctx;
@@ -50,16 +53,37 @@ pub async fn replay(
     State(ctx): State<Ctx>,
     Authorised { caller, .. }: Authorised<WebhooksWrite>,
     Path(id): Path<String>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: JsonBytes,
 ) -> Result<Response> {
+    body.parse::<Empty>()?;
     let id = event_id(&id)?;
-    match ctx.store.replay_event(&caller.organisation, &id, ctx.clock.now()).await? {
-        ReplayResult::Replayed(deliveries) => {
-            Ok(envelope::data(StatusCode::ACCEPTED, &json!({ "event_id": id, "deliveries": deliveries })))
-        }
-        ReplayResult::PayloadExpired => Err(super::payload_expired()),
-        ReplayResult::NotFound => Err(not_found()),
-    }
+    let organisation = caller.organisation.clone();
+    let creation = Creation { caller, method, uri, headers, body: body.0 };
+    let shared = ctx.clone();
+    // A repeat must not send everything a second time: hence once per idempotency key.
+    idempotency::once(&ctx, creation, |once| async move {
+        let event = id.clone();
+        let reply = once.reply(move |result: &ReplayResult| match result {
+            ReplayResult::Replayed(deliveries) => {
+                Ok(Some((StatusCode::ACCEPTED, json!({ "event_id": event, "deliveries": deliveries }))))
+            }
+            ReplayResult::PayloadExpired | ReplayResult::NotFound => Ok(None),
+        });
+        let result = shared.store.replay_event_once(&organisation, &id, reply.stored(), shared.clock.now()).await?;
+        reply.respond(&result)?.ok_or_else(|| match result {
+            ReplayResult::PayloadExpired => super::payload_expired(),
+            ReplayResult::Replayed(_) | ReplayResult::NotFound => not_found(),
+        })
+    })
+    .await
 }
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Empty {}
 
 fn event_id(text: &str) -> Result<EventId> {
     EventId::parse(text).map_err(|_| not_found())

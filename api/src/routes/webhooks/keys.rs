@@ -46,7 +46,7 @@ pub async fn add(
     let organisation_id = caller.organisation.clone();
     let creation = Creation { caller, method, uri, headers, body: body.0 };
     let shared = ctx.clone();
-    idempotency::once(&ctx, creation, async move {
+    idempotency::once(&ctx, creation, |once| async move {
         let jwk = check(&request)?;
         let now = shared.clock.now();
         let key_id = request.key_id;
@@ -57,14 +57,15 @@ pub async fn add(
             key_id: key_id.clone(),
             jwk,
         };
-        let key = shared.store.add_webhook_key(new, now).await.map_err(|error| match error {
+        let reply = once.reply(|key: &Option<WebhookKey>| Ok(key.as_ref().map(|key| (StatusCode::CREATED, view(key)))));
+        let key = shared.store.add_webhook_key_once(new, reply.stored(), now).await.map_err(|error| match error {
             StoreError::Conflict(_) => Error::from(
                 ApiError::new(ErrorCode::Conflict, "field `key_id`: this endpoint has a key of that name")
                     .with_hint("take a new name for a new key, or reactivate the old one"),
             ),
             other => other.into(),
         })?;
-        Ok(envelope::data(StatusCode::CREATED, &view(&key.ok_or_else(not_found)?)))
+        reply.respond(&key)?.ok_or_else(not_found)
     })
     .await
 }

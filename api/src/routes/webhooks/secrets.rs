@@ -4,6 +4,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::Response;
 use proofmill_contract::{EndpointId, ids};
+use proofmill_store::SigningSecrets;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -54,18 +55,17 @@ pub async fn rotate(
     let creation = Creation { caller, method, uri, headers, body: body.0 };
     let shared = ctx.clone();
     // A retried rotation must not push the secret that is in use out of its overlap: hence once per idempotency key.
-    idempotency::once(&ctx, creation, async move {
+    idempotency::once(&ctx, creation, |once| async move {
         let now = shared.clock.now();
         let secret = ids::signing_secret(&mut rand::rng());
         let sealed = seal_secret(&shared, &id, &secret)?;
-        if !shared.store.rotate_signing_secret(&organisation, &id, sealed, now).await? {
-            return Err(not_found());
-        }
-        let secrets = shared.store.signing_secrets(&organisation, &id, now).await?.ok_or_else(not_found)?;
-        Ok(envelope::data(
-            StatusCode::OK,
-            &json!({ "signing_secret": secret, "previous_expires_at": secrets.previous_expires_at }),
-        ))
+        let reply = once.reply(move |secrets: &Option<SigningSecrets>| {
+            let shown = |secrets: &SigningSecrets| json!({ "signing_secret": secret, "previous_expires_at": secrets.previous_expires_at });
+            Ok(secrets.as_ref().map(|secrets| (StatusCode::OK, shown(secrets))))
+        });
+        let rotated =
+            shared.store.rotate_signing_secret_once(&organisation, &id, sealed, reply.stored(), now).await?;
+        reply.respond(&rotated)?.ok_or_else(not_found)
     })
     .await
 }

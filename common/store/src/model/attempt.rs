@@ -83,6 +83,17 @@ pub enum OpenAttempt {
     NotFound,
 }
 
+/// What opening one of many attempts found.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    /// Of which session.
+    pub session_id: SessionId,
+    /// The session, unless there is none in this organisation.
+    pub session: Option<Session>,
+    /// What was found.
+    pub outcome: OpenAttempt,
+}
+
 /// Evidence as the store knows it: sealed elsewhere, fingerprinted by a keyed hash.
 pub struct Submission {
     /// HMAC over the evidence, to tell a repeat from other bytes.
@@ -181,6 +192,8 @@ pub struct LeasedAttempt {
     pub waited: Duration,
     /// Its sealed evidence.
     pub sealed: SealedRef,
+    /// Whether its evidence is selfies alone, which rely on the chip evidence kept with the session.
+    pub selfies_only: bool,
     /// The session's kept chip evidence, if this attempt relies on it.
     pub kept_chip_evidence: Option<SealedRef>,
     /// What the holder lets go, sorted.

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use proofmill_contract::events::EventType;
 use proofmill_contract::{DeliveryId, EndpointId, EventId, OrganisationId, SessionId, Timestamp};
@@ -120,6 +121,45 @@ pub struct DueDelivery {
     pub payload: String,
     /// Which try of the schedule this is, from 1.
     pub try_number: u32,
+    /// When it fell due.
+    pub due_at: Timestamp,
+}
+
+/// How much to claim.
+#[derive(Clone, Debug)]
+pub struct ClaimRequest {
+    /// Most deliveries.
+    pub limit: usize,
+    /// Most deliveries in flight to one endpoint, over all senders.
+    pub per_endpoint: usize,
+    /// Most deliveries in flight to endpoints whose breaker is half-open, over all senders; each gets one at a time.
+    pub probes: usize,
+    /// How long what is claimed is held.
+    pub lease_for: Duration,
+    /// Where the last claim left off: [`Claimed::after`].
+    pub after: Option<String>,
+}
+
+/// What was claimed.
+pub struct Claimed {
+    /// To be sent now.
+    pub deliveries: Vec<DueDelivery>,
+    /// Where the next claim should go on, so that every endpoint gets its turn; `None` at the end of a round.
+    pub after: Option<String>,
+}
+
+/// A try that ended.
+#[derive(Clone, Debug)]
+pub struct TryEnded {
+    /// Of which delivery.
+    pub id: DeliveryId,
+    /// Proof of holding it.
+    pub lease_token: String,
+    /// What becomes of the delivery.
+    pub outcome: DeliveryOutcome,
+    /// What it says of the endpoint, for its circuit breaker: `Some(false)` where it gave no answer, or one that says
+    /// that it is not well; `None` where it says nothing.
+    pub endpoint_well: Option<bool>,
 }
 
 /// How a try ended.
@@ -148,6 +188,8 @@ pub enum DeliveryOutcome {
         reason: String,
         /// The HTTP status, if there was an answer.
         status: Option<u16>,
+        /// What went wrong at the last try.
+        error: Option<String>,
         /// As for [`DeliveryOutcome::Retry`].
         maybe_received: bool,
     },

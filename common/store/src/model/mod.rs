@@ -4,23 +4,30 @@ mod attempt;
 mod delivery;
 mod endpoint;
 mod event;
+mod id_key;
 mod idempotency;
 mod organisation;
 mod page;
+mod reader_key;
 mod session;
 mod settle;
 mod sweep;
 
 pub use attempt::{
-    Attempt, AttemptWithSession, BindTerminal, Lease, LeasedAttempt, NewAttempt, OpenAttempt, OutboxItem,
+    Attempt, AttemptWithSession, BindTerminal, Lease, LeasedAttempt, NewAttempt, OpenAttempt, Opening, OutboxItem,
     QuarantinedAttempt, Submission, SubmitResult,
 };
-pub use delivery::{Delivery, DeliveryFilter, DeliveryOutcome, DeliveryStatus, DueDelivery, ReplayResult, RetryResult};
+pub use delivery::{
+    ClaimRequest, Claimed, Delivery, DeliveryFilter, DeliveryOutcome, DeliveryStatus, DueDelivery, ReplayResult,
+    RetryResult, TryEnded,
+};
 pub use endpoint::{Endpoint, EndpointUpdate, NewEndpoint, NewWebhookKey, SigningSecrets, WebhookKey};
 pub use event::{Event, EventFilter};
-pub use idempotency::Begin;
+pub use id_key::{IdKey, IdKeyVersions, IdKind};
+pub use idempotency::{Answer, Begin, SealedAnswer};
 pub use organisation::{ApiKey, NewApiKey, NewOrganisation, Organisation, OrganisationUpdate};
 pub use page::{Page, PageRequest};
+pub use reader_key::{NewReaderKey, ReaderKey};
 pub use session::{CancelResult, NewSession, PublicCancel, Session, SessionFilter};
 pub use settle::{SettleResult, Verdict};
 pub use sweep::{Backlog, LaneBacklog};

@@ -34,8 +34,12 @@ pub struct Organisation {
     pub sandbox: bool,
     /// The key of `kayle_document_id`, sealed.
     pub document_id_key_sealed: Vec<u8>,
+    /// Its version.
+    pub document_id_key_version: u32,
     /// The key of `kayle_human_id`, sealed.
     pub human_id_key_sealed: Vec<u8>,
+    /// Its version.
+    pub human_id_key_version: u32,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it last changed.
@@ -51,6 +55,11 @@ pub struct OrganisationUpdate {
     pub default_contract_version: Option<ContractVersion>,
     /// How it treats borderline documents.
     pub policy: Option<OrganisationPolicy>,
+    /// Whether it works with specimen documents.
+    pub sandbox: Option<bool>,
+    /// Changes nothing unless the organisation last changed at this time: of two who change a policy that both have read, one
+    /// wins and the other is told.
+    pub if_unchanged_since: Option<Timestamp>,
 }
 
 /// An API key to store: its SHA-256 and the prefix it is looked up by, never the key.

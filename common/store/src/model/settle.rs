@@ -2,6 +2,8 @@ use proofmill_contract::events::EventType;
 use proofmill_contract::{AttemptId, Checks, Outcome, SessionStatus};
 use proofmill_vault::SealedRef;
 
+use super::IdKeyVersions;
+
 /// A decision to be written. No `Debug`: the claims are personal data.
 pub struct Verdict {
     /// Which attempt.
@@ -14,6 +16,8 @@ pub struct Verdict {
     pub checks: Checks,
     /// The selected claims of an accepted attempt; they leave only inside the webhook's JWE.
     pub claims: Option<serde_json::Value>,
+    /// Under which keys the claims' derived ids were made.
+    pub id_key_versions: Option<IdKeyVersions>,
     /// Chip evidence that passed, re-sealed, in case the session goes on with selfies only.
     pub kept_chip_evidence: Option<SealedRef>,
 }

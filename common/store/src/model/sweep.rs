@@ -13,6 +13,10 @@ pub struct Backlog {
     pub quarantined: u64,
     /// Deliveries that wait for a try (due or not).
     pub deliveries_pending: u64,
+    /// Deliveries that are due.
+    pub deliveries_due: u64,
+    /// Endpoints whose circuit breaker is not closed.
+    pub breakers_open: u64,
     /// How long the most overdue delivery has been due.
     pub oldest_due_delivery: Option<Duration>,
 }

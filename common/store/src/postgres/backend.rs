@@ -1,8 +1,9 @@
-use std::time::Duration;
+use std::cell::Cell;
+use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
-use diesel::r2d2::{ConnectionManager, CustomizeConnection, Error as R2d2Error};
+use diesel::r2d2::{ConnectionManager, Error as R2d2Error, ManageConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use crate::error::StoreError;
@@ -11,6 +12,9 @@ use crate::store::StoreConfig;
 pub(crate) type Conn = PgConnection;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
+
+/// How long a connection that worked is believed to work still.
+const BELIEVED: Duration = Duration::from_secs(1);
 
 /// How often a transaction that lost a deadlock is run again.
 const RUNS: usize = 5;
@@ -37,7 +41,7 @@ pub(crate) use {lock, lock_free};
 
 /// Connections to one server, READ COMMITTED.
 #[derive(Clone)]
-pub(crate) struct Pool(diesel::r2d2::Pool<ConnectionManager<Conn>>);
+pub(crate) struct Pool(diesel::r2d2::Pool<Manager>);
 
 impl Pool {
     pub(crate) fn open(config: &StoreConfig) -> Result<Self, StoreError> {
@@ -48,49 +52,74 @@ impl Pool {
             .max_size(config.pool_size.max(1))
             .min_idle(Some(0))
             .connection_timeout(Duration::from_secs(5))
-            .connection_customizer(Box::new(Limits))
-            .build_unchecked(ConnectionManager::new(url));
+            .build_unchecked(Manager(ConnectionManager::new(url)));
         Ok(Self(pool))
     }
 
     pub(crate) fn read<T>(&self, query: impl Fn(&mut Conn) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        query(&mut *self.0.get()?)
+        self.with_connection(|conn| query(conn), || true)
     }
 
     pub(crate) fn write<T>(&self, query: impl Fn(&mut Conn) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let mut conn = self.0.get()?;
-        let mut runs = 1;
-        loop {
-            match conn.transaction(|conn| query(conn)) {
-                // Locks are taken in the order of ids, but a statement over many rows locks them as it meets them.
-                Err(StoreError::Undone(reason)) if runs < RUNS => {
-                    tracing::debug!(reason, runs, "transaction runs again");
-                    runs += 1;
+        let begun = Cell::new(false);
+        let transaction = |conn: &mut Conn| {
+            let mut runs = 1;
+            loop {
+                let result = conn.transaction(|conn| {
+                    begun.set(true);
+                    query(conn)
+                });
+                match result {
+                    // Locks are taken in the order of ids, but a statement over many rows locks them as it meets them.
+                    Err(StoreError::Undone(reason)) if runs < RUNS => {
+                        tracing::debug!(reason, runs, "transaction runs again");
+                        runs += 1;
+                    }
+                    result => return result,
+                }
+            }
+        };
+        self.with_connection(transaction, || !begun.get())
+    }
+
+    /// Works on a connection. When the server has closed it meanwhile, and `may_repeat` says that nothing can have been done
+    /// yet, the next one is taken: the server may have closed them all.
+    fn with_connection<T>(
+        &self,
+        work: impl Fn(&mut Conn) -> Result<T, StoreError>,
+        may_repeat: impl Fn() -> bool,
+    ) -> Result<T, StoreError> {
+        for _ in 0..self.0.max_size() {
+            match self.0.get()?.run(&work) {
+                Err(StoreError::Unavailable(reason)) if may_repeat() => {
+                    tracing::debug!(reason, "the connection was of no use; the next one is taken");
                 }
                 result => return result,
             }
         }
+        self.0.get()?.run(&work)
     }
 
     pub(crate) fn migrate(&self) -> Result<(), StoreError> {
-        let mut conn = self.0.get()?;
-        conn.batch_execute(&format!(
-            "SET lock_timeout = 0; SET statement_timeout = 0; SELECT pg_advisory_lock({MIGRATION_LOCK})"
-        ))?;
-        let result = conn
-            .run_pending_migrations(MIGRATIONS)
-            .map(|_| ())
-            .map_err(|error| StoreError::Database(format!("migration failed: {error}")));
-        conn.batch_execute(&format!("SELECT pg_advisory_unlock({MIGRATION_LOCK})"))?;
-        conn.batch_execute(LIMITS)?;
-        result
+        self.0.get()?.run(|conn| {
+            conn.batch_execute(&format!(
+                "SET lock_timeout = 0; SET statement_timeout = 0; SELECT pg_advisory_lock({MIGRATION_LOCK})"
+            ))?;
+            let result = conn
+                .run_pending_migrations(MIGRATIONS)
+                .map(|_| ())
+                .map_err(|error| StoreError::Database(format!("migration failed: {error}")));
+            conn.batch_execute(&format!("SELECT pg_advisory_unlock({MIGRATION_LOCK})"))?;
+            conn.batch_execute(LIMITS)?;
+            result
+        })
     }
 
     pub(crate) fn ready(&self) -> Result<(), StoreError> {
-        let mut conn = self.0.get()?;
-        let pending = conn
-            .has_pending_migration(MIGRATIONS)
-            .map_err(|error| StoreError::Unavailable(format!("schema version unknown: {error}")))?;
+        let pending = self.0.get()?.run(|conn| {
+            conn.has_pending_migration(MIGRATIONS)
+                .map_err(|error| StoreError::Unavailable(format!("schema version unknown: {error}")))
+        })?;
         if pending {
             Err(StoreError::Configuration("the schema is not up to date: run migrate".into()))
         } else {
@@ -99,18 +128,55 @@ impl Pool {
     }
 }
 
+/// Makes connections and tells good ones from bad. The pool would ask each one `SELECT 1` before every use, which is as dear
+/// as the query itself; here one that has just worked is believed, and one that has failed for want of a server is dropped.
+struct Manager(ConnectionManager<Conn>);
+
+/// A connection and when it last worked.
+struct Pooled {
+    conn: Conn,
+    worked: Instant,
+    broken: bool,
+}
+
+impl Pooled {
+    fn run<T>(&mut self, query: impl FnOnce(&mut Conn) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        // Until it has come to its end: a panic in the middle leaves the connection in an unknown state.
+        self.broken = true;
+        let result = query(&mut self.conn);
+        self.broken = matches!(result, Err(StoreError::Unavailable(_)));
+        self.worked = Instant::now();
+        result
+    }
+}
+
+impl ManageConnection for Manager {
+    type Connection = Pooled;
+    type Error = R2d2Error;
+
+    fn connect(&self) -> Result<Pooled, R2d2Error> {
+        let mut conn = self.0.connect()?;
+        conn.batch_execute(LIMITS).map_err(R2d2Error::QueryError)?;
+        Ok(Pooled { conn, worked: Instant::now(), broken: false })
+    }
+
+    fn is_valid(&self, pooled: &mut Pooled) -> Result<(), R2d2Error> {
+        if pooled.worked.elapsed() < BELIEVED {
+            return Ok(());
+        }
+        self.0.is_valid(&mut pooled.conn)?;
+        pooled.worked = Instant::now();
+        Ok(())
+    }
+
+    fn has_broken(&self, pooled: &mut Pooled) -> bool {
+        pooled.broken || self.0.has_broken(&mut pooled.conn)
+    }
+}
+
 /// Bounds for each connection: a lost network or a stuck lock must become an error, not a hang.
 const LIMITS: &str = "SET lock_timeout = '10s'; SET statement_timeout = '30s'; \
      SET idle_in_transaction_session_timeout = '60s'";
-
-#[derive(Debug)]
-struct Limits;
-
-impl CustomizeConnection<Conn, R2d2Error> for Limits {
-    fn on_acquire(&self, conn: &mut Conn) -> Result<(), R2d2Error> {
-        conn.batch_execute(LIMITS).map_err(R2d2Error::QueryError)
-    }
-}
 
 /// libpq would wait for ever for a host that does not answer.
 fn with_connect_timeout(url: &str) -> String {

@@ -1,13 +1,16 @@
 //! Opening and reading attempts.
 
+use std::collections::BTreeMap;
+
 use diesel::prelude::*;
 use proofmill_contract::{AttemptId, AttemptStatus, OrganisationId, SessionId, SessionStatus, Timestamp};
 
 use super::backend::{Conn, lock};
 use super::expiry::{cancel_unsubmitted, expire_if_due};
-use super::sessions::lock_row;
+use super::sessions::{lock_row, lock_rows};
 use crate::error::StoreError;
-use crate::model::{Attempt, AttemptWithSession, NewAttempt, OpenAttempt};
+use crate::limits::MAX_BATCH;
+use crate::model::{Attempt, AttemptWithSession, NewAttempt, OpenAttempt, Opening, Session};
 use crate::outgoing::Recipients;
 use crate::rows::{AttemptRow, SessionRow};
 use crate::schema::{attempts, sessions};
@@ -37,6 +40,68 @@ pub(crate) fn open(conn: &mut Conn, new: &NewAttempt, now: Timestamp) -> Result<
     let row = AttemptRow::new(new, now);
     diesel::insert_into(attempts::table).values(&row).execute(conn)?;
     row.try_into().map(OpenAttempt::Opened)
+}
+
+/// As [`open`] for many sessions: a few statements, however many there are.
+pub(crate) fn open_many(
+    conn: &mut Conn,
+    organisation: &OrganisationId,
+    new: &[NewAttempt],
+    now: Timestamp,
+) -> Result<Vec<Opening>, StoreError> {
+    let ids: Vec<String> = new.iter().map(|one| one.session_id.to_string()).collect();
+    let mut known: BTreeMap<String, SessionRow> = BTreeMap::new();
+    let mut recipients = Recipients::default();
+    for mut session in lock_rows(conn, &ids)? {
+        // Another organisation's session is not found.
+        if session.organisation_id == organisation.as_str() {
+            expire_if_due(conn, &mut recipients, &mut session, now)?;
+            known.insert(session.id.clone(), session);
+        }
+    }
+    let open = attempts::table
+        .filter(attempts::session_id.eq_any(known.keys()))
+        .filter(attempts::status.eq(AttemptStatus::InProgress.as_str()))
+        .order(attempts::id)
+        .select(AttemptRow::as_select());
+    let mut current: BTreeMap<String, AttemptRow> =
+        lock!(open).load(conn)?.into_iter().map(|row: AttemptRow| (row.session_id.clone(), row)).collect();
+    let stale: Vec<String> = current
+        .values()
+        .filter(|row| row.submitted_at.is_none() && row.handoff_expires_at <= now.0)
+        .map(|row| row.id.clone())
+        .collect();
+    cancel_unsubmitted(conn, &stale, now)?;
+    current.retain(|_, row| !stale.contains(&row.id));
+
+    let mut fresh: BTreeMap<String, AttemptRow> = BTreeMap::new();
+    for one in new {
+        let id = one.session_id.as_str();
+        let Some(session) = known.get(id) else { continue };
+        if !session.status()?.is_terminal() && !current.contains_key(id) {
+            let row = fresh.entry(id.to_owned()).or_insert_with(|| AttemptRow::new(one, now));
+            // A handoff never promises more time than its session has.
+            row.handoff_expires_at = row.handoff_expires_at.min(session.expires_at);
+        }
+    }
+    for rows in fresh.values().collect::<Vec<_>>().chunks(MAX_BATCH) {
+        diesel::insert_into(attempts::table).values(rows.to_vec()).execute(conn)?;
+    }
+    let opening = |one: &NewAttempt| {
+        let session = known.get(one.session_id.as_str());
+        let outcome = match session {
+            None => OpenAttempt::NotFound,
+            Some(session) => match (fresh.get(&session.id), current.get(&session.id)) {
+                (Some(row), _) => OpenAttempt::Opened(row.clone().try_into()?),
+                (None, Some(row)) if row.submitted_at.is_some() => OpenAttempt::InProgress,
+                (None, Some(row)) => OpenAttempt::Existing(row.clone().try_into()?),
+                (None, None) => OpenAttempt::Terminal(session.status()?),
+            },
+        };
+        let session = session.cloned().map(Session::try_from).transpose()?;
+        Ok(Opening { session_id: one.session_id.clone(), session, outcome })
+    };
+    new.iter().map(opening).collect()
 }
 
 pub(crate) fn get(

@@ -1,19 +1,19 @@
 //! Cancel by the organisation, cancel and withdrawal by the holder.
 
 use diesel::prelude::*;
-use proofmill_contract::events::{CancelReason, EventType, cancelled_data};
-use proofmill_contract::{OrganisationId, SessionId, SessionStatus, Timestamp};
+use proofmill_contract::session::{self, CancelToken, HolderCancel, Receipt, Withdrawal};
+use proofmill_contract::{ErrorCode, OrganisationId, SessionId, SessionStatus, Timestamp};
 use subtle::ConstantTimeEq;
 
 use super::backend::Conn;
-use super::close::{Ending, close};
+use super::close::close;
 use super::emit::emit;
 use super::expiry::expire_if_due;
 use super::sessions::lock_row;
 use crate::error::StoreError;
 use crate::model::{CancelResult, DeliveryStatus, PublicCancel};
 use crate::outgoing::{Happening, Recipients};
-use crate::rows::SessionRow;
+use crate::rows::{SessionRow, parse};
 use crate::schema::{deliveries, events, sessions};
 
 pub(crate) fn by_organisation(
@@ -26,10 +26,10 @@ pub(crate) fn by_organisation(
     let mut recipients = Recipients::default();
     expire_if_due(conn, &mut recipients, &mut session, now)?;
     let status = session.status()?;
-    if status.is_terminal() {
+    let Some(ending) = session::cancel(status, session.counters()?) else {
         return Ok(CancelResult::AlreadyTerminal(status));
-    }
-    let discarded = cancel_active(conn, &mut recipients, &session, now)?;
+    };
+    let discarded = close(conn, &mut recipients, &session, &ending, now)?;
     Ok(CancelResult::Cancelled { discarded })
 }
 
@@ -40,44 +40,32 @@ pub(crate) fn by_holder(
     now: Timestamp,
 ) -> Result<PublicCancel, StoreError> {
     let Some(mut session) = lock_row(conn, None, id.as_str())? else { return Ok(PublicCancel::NotFound) };
-    if !bool::from(session.cancel_token_hash.as_slice().ct_eq(token_hash)) {
-        return Ok(PublicCancel::TokenInvalid);
-    }
-    let mut recipients = Recipients::default();
-    expire_if_due(conn, &mut recipients, &mut session, now)?;
-    let status = session.status()?;
-    if session.cancel_token_used_at.is_some() {
-        let used = if status.is_terminal() { PublicCancel::AlreadyTerminal(status) } else { PublicCancel::TokenUsed };
-        return Ok(used);
-    }
-
-    let result = match status {
-        SessionStatus::Created | SessionStatus::InProgress => {
-            PublicCancel::Cancelled { discarded: cancel_active(conn, &mut recipients, &session, now)? }
-        }
-        SessionStatus::Completed | SessionStatus::Succeeded | SessionStatus::Failed => {
-            withdraw(conn, &mut recipients, &session, status, now)?
-        }
-        SessionStatus::Expired | SessionStatus::Cancelled => PublicCancel::AlreadyTerminal(status),
+    let token = match bool::from(session.cancel_token_hash.as_slice().ct_eq(token_hash)) {
+        false => CancelToken::Wrong,
+        true if session.cancel_token_used_at.is_some() => CancelToken::Used,
+        true => CancelToken::Fresh,
     };
-    if !matches!(result, PublicCancel::SendInFlight { .. }) {
+    let mut recipients = Recipients::default();
+    // Not at the word of somebody who only guesses.
+    if token != CancelToken::Wrong {
+        expire_if_due(conn, &mut recipients, &mut session, now)?;
+    }
+    let status = session.status()?;
+    let result = match session::holder_cancel(status, session.counters()?, token) {
+        HolderCancel::Refuse(ErrorCode::CancelTokenUsed) => return Ok(PublicCancel::TokenUsed),
+        HolderCancel::Refuse(_) => return Ok(PublicCancel::TokenInvalid),
+        HolderCancel::Nothing => PublicCancel::AlreadyTerminal(status),
+        HolderCancel::End(ending) => {
+            PublicCancel::Cancelled { discarded: close(conn, &mut recipients, &session, &ending, now)? }
+        }
+        HolderCancel::Withdraw => withdraw(conn, &mut recipients, &session, status, now)?,
+    };
+    if token == CancelToken::Fresh && !matches!(result, PublicCancel::SendInFlight { .. }) {
         diesel::update(sessions::table.find(&session.id))
             .set(sessions::cancel_token_used_at.eq(now.0))
             .execute(conn)?;
     }
     Ok(result)
-}
-
-fn cancel_active(
-    conn: &mut Conn,
-    recipients: &mut Recipients,
-    session: &SessionRow,
-    now: Timestamp,
-) -> Result<Vec<String>, StoreError> {
-    let counters = session.counters()?;
-    let data = cancelled_data(CancelReason::of_active(counters), counters);
-    let ending = Ending { status: SessionStatus::Cancelled, event_type: EventType::SessionCancelled, data: &data };
-    close(conn, recipients, session, &ending, now)
 }
 
 /// The privacy cancel: destroys every payload of the session, then, if no endpoint has the terminal event, replaces
@@ -96,9 +84,7 @@ fn withdraw(
         .filter(deliveries::status.eq(DeliveryStatus::Sending.as_str()))
         .select((deliveries::event_id, deliveries::lease_until))
         .load(conn)?;
-    if let Some(until) = sending.iter().filter_map(|(_, until)| *until).filter(|until| *until > now.0).max() {
-        return Ok(PublicCancel::SendInFlight { until: Timestamp(until) });
-    }
+    let until = sending.iter().filter_map(|(_, until)| *until).filter(|until| *until > now.0).max().map(Timestamp);
 
     let terminal: Option<String> = events::table
         .filter(events::session_id.eq(&session.id))
@@ -115,31 +101,26 @@ fn withdraw(
         .get_result(conn)?;
     // A sender that died in its POST: nobody knows, so it counts as received.
     let unknown = sending.iter().any(|(event, _)| *event == terminal);
-    if received > 0 || unknown {
-        return Ok(PublicCancel::Withdrawn { status });
-    }
+    let receipt = match until {
+        Some(_) => Receipt::OnTheWay,
+        None if received > 0 || unknown => Receipt::Somebody,
+        None => Receipt::Nobody,
+    };
+    let failure = session.failure_code.as_deref().map(|code| parse(code, "sessions.failure_code")).transpose()?;
+    let ending = match session::withdraw(failure, receipt) {
+        Withdrawal::Wait => return Ok(PublicCancel::SendInFlight { until: until.unwrap_or(now) }),
+        Withdrawal::Keep => return Ok(PublicCancel::Withdrawn { status }),
+        Withdrawal::Replace(ending) => ending,
+    };
 
     diesel::update(events::table.find(&terminal)).set(events::superseded_at.eq(now.0)).execute(conn)?;
     diesel::update(sessions::table.find(&session.id))
-        .set((sessions::status.eq(SessionStatus::Cancelled.as_str()), sessions::updated_at.eq(now.0)))
+        .set((sessions::status.eq(ending.status.as_str()), sessions::updated_at.eq(now.0)))
         .execute(conn)?;
-    let reason = if succeeded(session, status) {
-        CancelReason::PrivacyAfterTerminalSuccess
-    } else {
-        CancelReason::PrivacyAfterTerminalFailure
-    };
-    let data = cancelled_data(reason, session.counters()?);
-    let happening = Happening { event_type: EventType::SessionCancelled, attempt: None, data: &data, terminal: true };
+    let data = ending.data(session.counters()?);
+    let happening = Happening { event_type: ending.event(), attempt: None, data: &data, terminal: true };
     emit(conn, recipients, session, &happening, now)?;
-    Ok(PublicCancel::Withdrawn { status: SessionStatus::Cancelled })
-}
-
-/// Contract 1 ends in `completed` either way: only a session without a failure code had an accepted attempt.
-fn succeeded(session: &SessionRow, status: SessionStatus) -> bool {
-    match status {
-        SessionStatus::Completed => session.failure_code.is_none(),
-        status => status == SessionStatus::Succeeded,
-    }
+    Ok(PublicCancel::Withdrawn { status: ending.status })
 }
 
 /// Nothing of the session can be sent any more. What a sender holds at this moment it holds in memory; its row loses

@@ -1,9 +1,8 @@
 //! Ending an active session without a verdict: by cancel or by expiry.
 
 use diesel::prelude::*;
-use proofmill_contract::events::EventType;
-use proofmill_contract::{AttemptStatus, SessionStatus, Timestamp};
-use serde_json::Value;
+use proofmill_contract::session::Ending;
+use proofmill_contract::{AttemptStatus, Timestamp};
 
 use super::backend::Conn;
 use super::emit::emit;
@@ -12,20 +11,13 @@ use crate::outgoing::{Happening, Recipients};
 use crate::rows::SessionRow;
 use crate::schema::{attempts, sessions};
 
-/// How a session ends.
-pub(super) struct Ending<'a> {
-    pub status: SessionStatus,
-    pub event_type: EventType,
-    pub data: &'a Value,
-}
-
 /// Ends the session, whose row the caller has locked: its open attempt becomes `cancelled` even if it is being
 /// verified, wrapped keys go, one terminal event goes out. Gives back sealed objects that nothing refers to now.
 pub(super) fn close(
     conn: &mut Conn,
     recipients: &mut Recipients,
     session: &SessionRow,
-    ending: &Ending<'_>,
+    ending: &Ending,
     now: Timestamp,
 ) -> Result<Vec<String>, StoreError> {
     let active = sessions::table.find(&session.id).filter(sessions::status.eq(&session.status));
@@ -46,7 +38,8 @@ pub(super) fn close(
 
     let mut discarded: Vec<String> = session.kept_object.iter().cloned().collect();
     discarded.extend(cancel_open_attempt(conn, &session.id, now)?);
-    let happening = Happening { event_type: ending.event_type, attempt: None, data: ending.data, terminal: true };
+    let data = ending.data(session.counters()?);
+    let happening = Happening { event_type: ending.event(), attempt: None, data: &data, terminal: true };
     emit(conn, recipients, session, &happening, now)?;
     Ok(discarded)
 }

@@ -1,195 +1,192 @@
-//! Claiming deliveries that are due, and recording how each try ended.
+//! Recording how each try ended, and how long a payload is held after it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use diesel::dsl::{count_star, exists, min};
+use diesel::dsl::min;
 use diesel::prelude::*;
-use proofmill_contract::{DeliveryId, Timestamp};
-use rand::seq::SliceRandom;
+use proofmill_contract::Timestamp;
 
 use super::backend::{Conn, lock, lock_free};
+use super::breakers;
 use super::cancel::WITHDRAWN;
 use super::endpoints::disable;
-use super::secrets;
 use crate::error::StoreError;
-use crate::limits::{DELIVERY_TRIES, lease_token, shorten, sql_limit};
-use crate::model::{DeliveryOutcome, DeliveryStatus, DueDelivery};
-use crate::rows::{DeliveryRow, EndpointRow, count, parse};
-use crate::schema::{deliveries, webhook_endpoints};
-
-pub(crate) fn claim_due(
-    conn: &mut Conn,
-    limit: usize,
-    per_endpoint_cap: usize,
-    lease_for: Duration,
-    now: Timestamp,
-) -> Result<Vec<DueDelivery>, StoreError> {
-    reclaim_lost(conn, now)?;
-
-    // Endpoints, not deliveries: however many a slow endpoint has waiting, it costs one probe of an index.
-    let due = deliveries::table
-        .filter(deliveries::endpoint_id.eq(webhook_endpoints::id))
-        .filter(deliveries::status.eq(DeliveryStatus::Pending.as_str()))
-        .filter(deliveries::next_attempt_at.le(now.0));
-    let query = webhook_endpoints::table
-        .filter(webhook_endpoints::enabled.eq(true))
-        .filter(webhook_endpoints::deleted_at.is_null())
-        .filter(exists(due))
-        .select(EndpointRow::as_select());
-    // Their rows are held until commit, so that two senders cannot fill one endpoint's cap twice; a sender skips
-    // those that another is just claiming.
-    let mut endpoints: Vec<EndpointRow> = lock_free!(query).load(conn)?;
-    if endpoints.is_empty() {
-        return Ok(Vec::new());
-    }
-    // A random order: with a fixed one the last endpoints would starve whenever the limit is reached.
-    endpoints.shuffle(&mut rand::rng());
-    let in_flight: HashMap<String, i64> = deliveries::table
-        .filter(deliveries::status.eq(DeliveryStatus::Sending.as_str()))
-        .group_by(deliveries::endpoint_id)
-        .select((deliveries::endpoint_id, count_star()))
-        .load::<(String, i64)>(conn)?
-        .into_iter()
-        .collect();
-
-    let token = lease_token();
-    let mut claimed = Vec::new();
-    for endpoint in endpoints {
-        let busy = in_flight.get(&endpoint.id).copied().unwrap_or(0);
-        let free = sql_limit(per_endpoint_cap).saturating_sub(busy).min(sql_limit(limit - claimed.len()));
-        if free > 0 {
-            claimed.extend(claim(conn, &endpoint, free, &token, now.plus(lease_for), now)?);
-        }
-        if claimed.len() >= limit {
-            break;
-        }
-    }
-    with_secrets(conn, claimed, token, now)
-}
-
-/// Marks up to `free` due deliveries of one endpoint as `sending`.
-fn claim(
-    conn: &mut Conn,
-    endpoint: &EndpointRow,
-    free: i64,
-    token: &str,
-    until: Timestamp,
-    now: Timestamp,
-) -> Result<Vec<(DeliveryRow, String)>, StoreError> {
-    let due = deliveries::table
-        .filter(deliveries::endpoint_id.eq(&endpoint.id))
-        .filter(deliveries::status.eq(DeliveryStatus::Pending.as_str()))
-        .filter(deliveries::next_attempt_at.le(now.0))
-        .order(deliveries::next_attempt_at)
-        .limit(free)
-        .select(deliveries::id);
-    let ids: Vec<String> = lock_free!(due).load(conn)?;
-    let rows: Vec<DeliveryRow> = diesel::update(deliveries::table.filter(deliveries::id.eq_any(&ids)))
-        .set((
-            deliveries::status.eq(DeliveryStatus::Sending.as_str()),
-            deliveries::next_attempt_at.eq(None::<i64>),
-            deliveries::tries.eq(deliveries::tries + 1),
-            deliveries::lease_token.eq(token),
-            deliveries::lease_until.eq(until.0),
-            deliveries::updated_at.eq(now.0),
-        ))
-        .returning(DeliveryRow::as_returning())
-        .get_results(conn)?;
-    Ok(rows.into_iter().map(|row| (row, endpoint.url.clone())).collect())
-}
-
-fn with_secrets(
-    conn: &mut Conn,
-    claimed: Vec<(DeliveryRow, String)>,
-    token: String,
-    now: Timestamp,
-) -> Result<Vec<DueDelivery>, StoreError> {
-    let mut endpoints: Vec<&str> = claimed.iter().map(|(row, _)| row.endpoint_id.as_str()).collect();
-    endpoints.sort_unstable();
-    endpoints.dedup();
-    let mut sealed: HashMap<String, Vec<Vec<u8>>> = HashMap::new();
-    for secret in secrets::valid(conn, &endpoints, now)? {
-        sealed.entry(secret.endpoint_id).or_default().push(secret.sealed);
-    }
-    claimed
-        .into_iter()
-        .map(|(row, url)| {
-            Ok(DueDelivery {
-                id: parse(&row.id, "deliveries.id")?,
-                lease_token: token.clone(),
-                event_id: parse(&row.event_id, "deliveries.event_id")?,
-                event_type: parse(&row.event_type, "deliveries.event_type")?,
-                secrets_sealed: sealed.get(&row.endpoint_id).cloned().unwrap_or_default(),
-                endpoint_id: parse(&row.endpoint_id, "deliveries.endpoint_id")?,
-                organisation_id: parse(&row.organisation_id, "deliveries.organisation_id")?,
-                url,
-                payload: row.payload.ok_or(StoreError::Corrupt("deliveries.payload"))?,
-                try_number: count(row.tries, "deliveries.tries")?,
-            })
-        })
-        .collect()
-}
+use crate::limits::{DELIVERY_TRIES, shorten, sql_limit};
+use crate::model::{DeliveryOutcome, DeliveryStatus, TryEnded};
+use crate::schema::{deliveries, endpoint_breakers, webhook_endpoints};
 
 /// Deliveries whose sender died: tried again unless that was the last try or the payload is gone. Either way the
 /// endpoint may have received it.
-fn reclaim_lost(conn: &mut Conn, now: Timestamp) -> Result<(), StoreError> {
+pub(super) fn reclaim_lost(conn: &mut Conn, now: Timestamp) -> Result<(), StoreError> {
     let lost = deliveries::table
         .filter(deliveries::status.eq(DeliveryStatus::Sending.as_str()))
         .filter(deliveries::lease_until.le(now.0))
         .limit(sql_limit(usize::MAX))
-        .select(DeliveryRow::as_select());
-    let rows: Vec<DeliveryRow> = lock_free!(lost).load(conn)?;
-    for row in rows {
+        .select(Sending::columns());
+    let rows: Vec<Sending> = lock_free!(lost).load::<SendingColumns>(conn)?.into_iter().map(Sending::from).collect();
+    let endpoints = receivers(conn, rows.iter().map(|row| row.endpoint_id.as_str()).collect())?;
+    for row in &rows {
         let next = if row.tries < DELIVERY_TRIES {
             Next::Again { at: now }
         } else {
             Next::GiveUp { reason: "outcome_unknown".to_owned() }
         };
         let ended = Ended { next, status: None, error: Some("sender_lost".to_owned()), maybe_received: true };
-        write(conn, &row, ended, now)?;
+        write(conn, &endpoints, row, ended, now)?;
     }
     Ok(())
 }
 
-pub(crate) fn record(
-    conn: &mut Conn,
-    id: &DeliveryId,
-    token: &str,
-    outcome: &DeliveryOutcome,
-    now: Timestamp,
-) -> Result<bool, StoreError> {
-    let query =
-        deliveries::table.find(id.as_str()).filter(deliveries::lease_token.eq(token)).select(DeliveryRow::as_select());
-    let Some(row) = lock!(query).first(conn).optional()? else { return Ok(false) };
-    let ended = match outcome {
-        DeliveryOutcome::Delivered { status } => {
-            Ended { next: Next::Done, status: Some(*status), error: None, maybe_received: false }
+/// Records how tries ended, in the caller's transaction; for each, whether its lease was still held. Successes, which are
+/// many, are written together.
+pub(crate) fn record(conn: &mut Conn, ended: &[TryEnded], now: Timestamp) -> Result<Vec<bool>, StoreError> {
+    let mut ids: Vec<&str> = ended.iter().map(|ended| ended.id.as_str()).collect();
+    ids.sort_unstable();
+    let query = deliveries::table.filter(deliveries::id.eq_any(&ids)).order(deliveries::id).select(Sending::columns());
+    let held: HashMap<String, Sending> = lock!(query)
+        .load::<SendingColumns>(conn)?
+        .into_iter()
+        .map(|columns| (columns.0.clone(), Sending::from(columns)))
+        .collect();
+    let endpoints = receivers(conn, held.values().map(|row| row.endpoint_id.as_str()).collect())?;
+
+    let mut delivered: HashMap<Success, Vec<&str>> = HashMap::new();
+    let mut health: BTreeMap<&str, Health> = BTreeMap::new();
+    let mut recorded = Vec::with_capacity(ended.len());
+    for ended in ended {
+        let row = held.get(ended.id.as_str()).filter(|row| row.lease_token.as_ref() == Some(&ended.lease_token));
+        recorded.push(row.is_some());
+        let Some(row) = row else { continue };
+        match ended.endpoint_well {
+            Some(true) => health.entry(&row.endpoint_id).or_default().well = true,
+            Some(false) => health.entry(&row.endpoint_id).or_default().failures += 1,
+            None => {}
         }
-        DeliveryOutcome::Retry { at, status, error, maybe_received } => Ended {
-            next: Next::Again { at: *at },
-            status: *status,
-            error: Some(shorten(error)),
-            maybe_received: *maybe_received,
-        },
-        DeliveryOutcome::Failed { reason, status, maybe_received } => Ended {
-            next: Next::GiveUp { reason: shorten(reason) },
-            status: *status,
-            error: None,
-            maybe_received: *maybe_received,
-        },
-        DeliveryOutcome::EndpointGone => Ended {
-            next: Next::GiveUp { reason: "endpoint_gone".to_owned() },
-            status: Some(410),
-            error: None,
-            maybe_received: false,
-        },
-    };
-    write(conn, &row, ended, now)?;
-    if *outcome == DeliveryOutcome::EndpointGone {
-        disable(conn, &row.endpoint_id, "endpoint_gone", now)?;
+        match &ended.outcome {
+            DeliveryOutcome::Delivered { status } => {
+                let retention = receiver(&endpoints, row)?.retention_hours;
+                let success = Success { status: *status, retention, payload: row.has_payload };
+                delivered.entry(success).or_default().push(&row.id);
+            }
+            outcome => {
+                write(conn, &endpoints, row, Ended::of(outcome), now)?;
+                if *outcome == DeliveryOutcome::EndpointGone {
+                    disable(conn, &row.endpoint_id, "endpoint_gone", now)?;
+                }
+            }
+        }
     }
-    Ok(true)
+    for (success, ids) in delivered {
+        write_delivered(conn, success, &ids, now)?;
+    }
+    let (well, failing): (Vec<_>, Vec<_>) = health.into_iter().partition(|(_, health)| health.well);
+    breakers::close(conn, &well.into_iter().map(|(endpoint, _)| endpoint).collect::<Vec<_>>())?;
+    for (endpoint, health) in failing {
+        breakers::failed(conn, endpoint, health.failures, now)?;
+    }
+    Ok(recorded)
+}
+
+/// What a batch of tries says of an endpoint. One that answered at all is well: the order within a batch means nothing.
+#[derive(Default)]
+struct Health {
+    well: bool,
+    failures: usize,
+}
+
+/// Successes that one statement writes.
+#[derive(PartialEq, Eq, Hash)]
+struct Success {
+    status: u16,
+    retention: i32,
+    payload: bool,
+}
+
+fn write_delivered(conn: &mut Conn, success: Success, ids: &[&str], now: Timestamp) -> Result<(), StoreError> {
+    let kept = success.payload && success.retention > 0;
+    diesel::update(deliveries::table.filter(deliveries::id.eq_any(ids)))
+        .set((
+            deliveries::status.eq(DeliveryStatus::Delivered.as_str()),
+            deliveries::reason.eq(None::<String>),
+            deliveries::lease_token.eq(None::<String>),
+            deliveries::lease_until.eq(None::<i64>),
+            (!kept).then_some(deliveries::payload.eq(None::<String>)),
+            deliveries::payload_expires_at.eq(kept.then(|| retained_until(success.retention, now))),
+            deliveries::delivered_at.eq(now.0),
+            deliveries::last_status_code.eq(i32::from(success.status)),
+            deliveries::last_error.eq(None::<String>),
+            deliveries::updated_at.eq(now.0),
+        ))
+        .execute(conn)?;
+    Ok(())
+}
+
+/// What has to be known of a delivery that is being sent; its payload stays where it is.
+struct Sending {
+    id: String,
+    endpoint_id: String,
+    lease_token: Option<String>,
+    has_payload: bool,
+    tries: i32,
+    maybe_received: bool,
+}
+
+type SendingColumns = (String, String, Option<String>, bool, i32, bool);
+
+impl Sending {
+    #[allow(clippy::type_complexity)]
+    fn columns() -> (
+        deliveries::id,
+        deliveries::endpoint_id,
+        deliveries::lease_token,
+        diesel::dsl::IsNotNull<deliveries::payload>,
+        deliveries::tries,
+        deliveries::maybe_received,
+    ) {
+        (
+            deliveries::id,
+            deliveries::endpoint_id,
+            deliveries::lease_token,
+            deliveries::payload.is_not_null(),
+            deliveries::tries,
+            deliveries::maybe_received,
+        )
+    }
+}
+
+impl From<SendingColumns> for Sending {
+    fn from((id, endpoint_id, lease_token, has_payload, tries, maybe_received): SendingColumns) -> Self {
+        Self { id, endpoint_id, lease_token, has_payload, tries, maybe_received }
+    }
+}
+
+/// Of an endpoint, what decides what becomes of a delivery to it.
+struct Receiver {
+    enabled: bool,
+    deleted: bool,
+    retention_hours: i32,
+}
+
+fn receivers(conn: &mut Conn, mut ids: Vec<&str>) -> Result<HashMap<String, Receiver>, StoreError> {
+    ids.sort_unstable();
+    ids.dedup();
+    let rows: Vec<(String, bool, bool, i32)> = webhook_endpoints::table
+        .filter(webhook_endpoints::id.eq_any(ids))
+        .select((
+            webhook_endpoints::id,
+            webhook_endpoints::enabled,
+            webhook_endpoints::deleted_at.is_not_null(),
+            webhook_endpoints::retention_hours,
+        ))
+        .load(conn)?;
+    let receiver = |(id, enabled, deleted, retention_hours)| (id, Receiver { enabled, deleted, retention_hours });
+    Ok(rows.into_iter().map(receiver).collect())
+}
+
+fn receiver<'a>(endpoints: &'a HashMap<String, Receiver>, row: &Sending) -> Result<&'a Receiver, StoreError> {
+    // A foreign key holds it there.
+    endpoints.get(&row.endpoint_id).ok_or(StoreError::Corrupt("deliveries.endpoint_id"))
 }
 
 struct Ended {
@@ -205,15 +202,49 @@ enum Next {
     GiveUp { reason: String },
 }
 
-/// Writes how a try ended to a row that is `sending` and locked.
-fn write(conn: &mut Conn, row: &DeliveryRow, ended: Ended, now: Timestamp) -> Result<(), StoreError> {
-    let next = match ended.next {
-        // A withdrawal came in between: there is nothing left to send.
-        Next::Again { .. } if row.payload.is_none() => Next::GiveUp { reason: WITHDRAWN.to_owned() },
-        // As the endpoint was disabled while this was under way, no sender would ever claim it.
-        Next::Again { .. } if !endpoint_receives(conn, &row.endpoint_id)? => {
-            Next::GiveUp { reason: "endpoint_disabled".to_owned() }
+impl Ended {
+    fn of(outcome: &DeliveryOutcome) -> Self {
+        match outcome {
+            DeliveryOutcome::Delivered { status } => {
+                Self { next: Next::Done, status: Some(*status), error: None, maybe_received: false }
+            }
+            DeliveryOutcome::Retry { at, status, error, maybe_received } => Self {
+                next: Next::Again { at: *at },
+                status: *status,
+                error: Some(shorten(error)),
+                maybe_received: *maybe_received,
+            },
+            DeliveryOutcome::Failed { reason, status, error, maybe_received } => Self {
+                next: Next::GiveUp { reason: shorten(reason) },
+                status: *status,
+                error: error.as_deref().map(shorten),
+                maybe_received: *maybe_received,
+            },
+            DeliveryOutcome::EndpointGone => Self {
+                next: Next::GiveUp { reason: "endpoint_gone".to_owned() },
+                status: Some(410),
+                error: None,
+                maybe_received: false,
+            },
         }
+    }
+}
+
+/// Writes how a try ended to a row that is `sending` and locked.
+fn write(
+    conn: &mut Conn,
+    endpoints: &HashMap<String, Receiver>,
+    row: &Sending,
+    ended: Ended,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let endpoint = receiver(endpoints, row)?;
+    let next = match ended.next {
+        // As the endpoint went while this was under way, no sender would ever claim it.
+        Next::Again { .. } if endpoint.deleted => Next::GiveUp { reason: "endpoint_deleted".to_owned() },
+        // A withdrawal came in between: there is nothing left to send.
+        Next::Again { .. } if !row.has_payload => Next::GiveUp { reason: WITHDRAWN.to_owned() },
+        Next::Again { .. } if !endpoint.enabled => Next::GiveUp { reason: "endpoint_disabled".to_owned() },
         next => next,
     };
     let (status, reason, at) = match next {
@@ -221,18 +252,8 @@ fn write(conn: &mut Conn, row: &DeliveryRow, ended: Ended, now: Timestamp) -> Re
         Next::Again { at } => (DeliveryStatus::Pending, None, Some(at.0)),
         Next::GiveUp { reason } => (DeliveryStatus::Failed, Some(reason), None),
     };
-    let delivered_at = if status == DeliveryStatus::Delivered { Some(now.0) } else { row.delivered_at };
-    let (payload, payload_expires_at) = match (&row.payload, at) {
-        (None, _) => (None, None),
-        (Some(payload), Some(_)) => (Some(payload), None),
-        (Some(payload), None) => {
-            let retention: i32 = webhook_endpoints::table
-                .find(&row.endpoint_id)
-                .select(webhook_endpoints::retention_hours)
-                .first(conn)?;
-            if retention == 0 { (None, None) } else { (Some(payload), Some(retained_until(retention, now))) }
-        }
-    };
+    let kept = row.has_payload && (at.is_some() || endpoint.retention_hours > 0);
+    let expires = (kept && at.is_none()).then(|| retained_until(endpoint.retention_hours, now));
     diesel::update(deliveries::table.find(&row.id))
         .set((
             deliveries::status.eq(status.as_str()),
@@ -240,9 +261,9 @@ fn write(conn: &mut Conn, row: &DeliveryRow, ended: Ended, now: Timestamp) -> Re
             deliveries::next_attempt_at.eq(at),
             deliveries::lease_token.eq(None::<String>),
             deliveries::lease_until.eq(None::<i64>),
-            deliveries::payload.eq(payload),
-            deliveries::payload_expires_at.eq(payload_expires_at),
-            deliveries::delivered_at.eq(delivered_at),
+            (!kept).then_some(deliveries::payload.eq(None::<String>)),
+            deliveries::payload_expires_at.eq(expires),
+            (status == DeliveryStatus::Delivered).then_some(deliveries::delivered_at.eq(now.0)),
             deliveries::maybe_received.eq(row.maybe_received || ended.maybe_received),
             deliveries::last_status_code.eq(ended.status.map(i32::from)),
             deliveries::last_error.eq(ended.error),
@@ -252,17 +273,43 @@ fn write(conn: &mut Conn, row: &DeliveryRow, ended: Ended, now: Timestamp) -> Re
     Ok(())
 }
 
-fn endpoint_receives(conn: &mut Conn, id: &str) -> Result<bool, StoreError> {
-    let receiving = webhook_endpoints::table
-        .find(id)
-        .filter(webhook_endpoints::enabled.eq(true))
-        .filter(webhook_endpoints::deleted_at.is_null());
-    Ok(diesel::select(exists(receiving)).get_result(conn)?)
-}
-
 /// When a payload whose delivery ended now is to be destroyed.
 pub(super) fn retained_until(retention_hours: i32, now: Timestamp) -> i64 {
     now.plus(Duration::from_secs(u64::try_from(retention_hours).unwrap_or(0) * 60 * 60)).0
+}
+
+/// Ends deliveries that an open breaker has held back for as long as their whole schedule takes: their endpoint answered
+/// nobody in all that time, and a payload is not to be held for ever.
+pub(crate) fn give_up(conn: &mut Conn, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
+    let open = endpoint_breakers::table
+        .filter(endpoint_breakers::open_until.is_not_null())
+        .select(endpoint_breakers::endpoint_id);
+    let over = deliveries::table
+        .filter(deliveries::status.eq(DeliveryStatus::Pending.as_str()))
+        .filter(deliveries::endpoint_id.eq_any(open))
+        .filter(deliveries::give_up_at.le(now.0))
+        .limit(sql_limit(limit))
+        .select((deliveries::id, deliveries::endpoint_id));
+    let over: Vec<(String, String)> = lock_free!(over).load(conn)?;
+    let endpoints = receivers(conn, over.iter().map(|(_, endpoint)| endpoint.as_str()).collect())?;
+    let mut by_retention: BTreeMap<i32, Vec<&str>> = BTreeMap::new();
+    for (id, endpoint) in &over {
+        let retention = endpoints.get(endpoint).map_or(0, |endpoint| endpoint.retention_hours);
+        by_retention.entry(retention).or_default().push(id);
+    }
+    for (retention, ids) in by_retention {
+        diesel::update(deliveries::table.filter(deliveries::id.eq_any(&ids)))
+            .set((
+                deliveries::status.eq(DeliveryStatus::Failed.as_str()),
+                deliveries::reason.eq("schedule_exhausted"),
+                deliveries::last_error.eq("breaker_open"),
+                deliveries::next_attempt_at.eq(None::<i64>),
+                deliveries::payload_expires_at.eq(retained_until(retention, now)),
+                deliveries::updated_at.eq(now.0),
+            ))
+            .execute(conn)?;
+    }
+    Ok(over.len())
 }
 
 pub(crate) fn next_due(conn: &mut Conn) -> Result<Option<Timestamp>, StoreError> {

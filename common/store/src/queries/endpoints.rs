@@ -4,7 +4,7 @@ use diesel::prelude::*;
 use proofmill_contract::{EndpointId, OrganisationId, Timestamp};
 
 use super::backend::{Conn, lock};
-use super::secrets;
+use super::{breakers, secrets};
 use crate::error::StoreError;
 use crate::model::{DeliveryStatus, Endpoint, EndpointUpdate, NewEndpoint, Page, PageRequest};
 use crate::rows::{EndpointRow, hours, to_json};
@@ -83,6 +83,10 @@ pub(crate) fn update(
             webhook_endpoints::updated_at.eq(now.0),
         ))
         .execute(conn)?;
+    if update.enabled == Some(true) || update.url.is_some() {
+        // Whoever says so has mended it: what it did before does not count.
+        breakers::close(conn, &[id.as_str()])?;
+    }
     match update.enabled {
         Some(true) if !before.enabled => {
             diesel::update(webhook_endpoints::table.find(id.as_str()))
@@ -127,6 +131,7 @@ pub(super) fn disable(conn: &mut Conn, id: &str, reason: &str, now: Timestamp) -
             webhook_endpoints::updated_at.eq(now.0),
         ))
         .execute(conn)?;
+    breakers::close(conn, &[id])?;
     let retention: i32 = webhook_endpoints::table.find(id).select(webhook_endpoints::retention_hours).first(conn)?;
     let pending = deliveries::endpoint_id.eq(id).and(deliveries::status.eq(DeliveryStatus::Pending.as_str()));
     diesel::update(deliveries::table.filter(pending))

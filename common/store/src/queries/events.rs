@@ -1,10 +1,13 @@
 //! Lists of events and deliveries, retry and replay.
 
+use std::time::Duration;
+
 use diesel::prelude::*;
 use proofmill_contract::{DeliveryId, EventId, OrganisationId, Timestamp};
 
 use super::backend::{Conn, lock};
 use crate::error::StoreError;
+use crate::limits::longest_schedule;
 use crate::model::{
     Delivery, DeliveryFilter, DeliveryStatus, Event, EventFilter, Page, PageRequest, ReplayResult, RetryResult,
 };
@@ -32,11 +35,13 @@ pub(crate) fn list(
     if let Some(event_type) = filter.event_type {
         query = query.filter(events::event_type.eq(event_type.as_str()));
     }
+    // The bounds of the ids say the same more coarsely, and the index knows them.
     if let Some(from) = filter.created_from {
-        query = query.filter(events::created_at.ge(from.0));
+        query = query.filter(events::created_at.ge(from.0)).filter(events::id.ge(EventId::earliest(from)));
     }
     if let Some(to) = filter.created_to {
-        query = query.filter(events::created_at.le(to.0));
+        let after = to.plus(Duration::from_millis(1));
+        query = query.filter(events::created_at.le(to.0)).filter(events::id.lt(EventId::earliest(after)));
     }
     let limit = page.clamped();
     let rows = query.limit(limit as i64 + 1).load(conn)?;
@@ -153,6 +158,7 @@ fn make_due(conn: &mut Conn, ids: &[&str], now: Timestamp) -> Result<usize, Stor
             deliveries::tries.eq(0),
             deliveries::next_attempt_at.eq(now.0),
             deliveries::payload_expires_at.eq(None::<i64>),
+            deliveries::give_up_at.eq(now.plus(longest_schedule()).0),
             deliveries::updated_at.eq(now.0),
         ))
         .execute(conn)?)

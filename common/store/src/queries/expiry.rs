@@ -2,11 +2,10 @@
 
 use diesel::dsl::{exists, not};
 use diesel::prelude::*;
-use proofmill_contract::events::{EventType, expired_data};
-use proofmill_contract::{AttemptStatus, OrganisationId, SessionId, SessionStatus, Timestamp};
+use proofmill_contract::{AttemptStatus, OrganisationId, SessionId, SessionStatus, Timestamp, session};
 
 use super::backend::Conn;
-use super::close::{Ending, close};
+use super::close::close;
 use super::sessions::{lock_row, lock_rows};
 use crate::error::StoreError;
 use crate::limits::{EVIDENCE_LIFE, MAX_BATCH, sql_limit};
@@ -50,15 +49,14 @@ pub(super) fn expire_if_due(
     session: &mut SessionRow,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    if session.status()?.is_terminal() || session.expires_at > now.0 || waits_for_verdict(conn, &session.id, now)? {
-        return Ok(false);
-    }
-    let data = expired_data();
-    let ending = Ending { status: SessionStatus::Expired, event_type: EventType::SessionExpired, data: &data };
+    let (status, over) = (session.status()?, session.expires_at <= now.0);
+    // Asked only where it matters: almost every session that is looked at is not past its time.
+    let waits = over && !status.is_terminal() && waits_for_verdict(conn, &session.id, now)?;
+    let Some(ending) = session::expire(status, over, waits) else { return Ok(false) };
     // No accepted evidence is among the objects: that would have deferred the expiry, or is too old to be opened.
     // The orphan sweep removes them.
     close(conn, recipients, session, &ending, now)?;
-    session.status = SessionStatus::Expired.as_str().to_owned();
+    session.status = ending.status.as_str().to_owned();
     session.replace_kept(None);
     session.completed_at = Some(now.0);
     session.updated_at = now.0;

@@ -10,7 +10,7 @@ use subtle::ConstantTimeEq;
 use super::backend::{Conn, lock};
 use crate::error::StoreError;
 use crate::limits::lease_token;
-use crate::model::Begin;
+use crate::model::{Answer, Begin};
 use crate::rows::IdempotencyRow;
 use crate::schema::idempotency_keys;
 
@@ -70,6 +70,22 @@ pub(crate) fn begin(
         ))
         .execute(conn)?;
     Ok(Begin::Fresh(fresh.lease_token))
+}
+
+/// Stores the answer to what this transaction has done. A lease that was lost undoes the whole transaction: whoever took
+/// the key over does the work, so that it is done once.
+pub(crate) fn answer<T>(
+    conn: &mut Conn,
+    answer: Option<&Answer<T>>,
+    done: &T,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let Some(answer) = answer else { return Ok(()) };
+    let held = match answer.compose(done).map_err(StoreError::Answer)? {
+        Some(stored) => finish(conn, answer.token(), stored.status, &stored.sealed, now)?,
+        None => abandon(conn, answer.token())?,
+    };
+    if held { Ok(()) } else { Err(StoreError::KeyTakenOver) }
 }
 
 pub(crate) fn finish(

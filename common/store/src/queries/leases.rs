@@ -50,6 +50,7 @@ pub(crate) fn acquire(
         tries: count(attempt.lease_tries, "attempts.lease_tries")?,
         waited: attempt.submitted_at.map_or(Duration::ZERO, |submitted| now.since(Timestamp(submitted))),
         sealed: attempt.sealed().ok_or(StoreError::Corrupt("attempts.evidence_wrapped_key"))?,
+        selfies_only: attempt.chip_evidence_kept_used,
         kept_chip_evidence,
         selected_field_keys: attempt.selected()?,
         attempt: attempt.try_into()?,

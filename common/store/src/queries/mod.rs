@@ -5,14 +5,17 @@ use super::backend;
 
 pub(crate) mod attempts;
 pub(crate) mod cancel;
+pub(crate) mod claims;
 pub(crate) mod deliveries;
 pub(crate) mod endpoints;
 pub(crate) mod events;
 pub(crate) mod expiry;
+pub(crate) mod id_keys;
 pub(crate) mod idempotency;
 pub(crate) mod leases;
 pub(crate) mod organisations;
 pub(crate) mod outbox;
+pub(crate) mod reader_keys;
 pub(crate) mod secrets;
 pub(crate) mod sessions;
 pub(crate) mod settle;
@@ -20,5 +23,6 @@ pub(crate) mod submit;
 pub(crate) mod sweeps;
 pub(crate) mod terminal;
 
+mod breakers;
 mod close;
 mod emit;

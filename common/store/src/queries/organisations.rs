@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 use proofmill_contract::{ApiKeyId, OrganisationId, Timestamp};
 
-use super::backend::Conn;
+use super::backend::{Conn, lock};
 use crate::error::StoreError;
 use crate::model::{ApiKey, NewApiKey, NewOrganisation, Organisation, OrganisationUpdate};
 use crate::rows::{ApiKeyRow, OrganisationRow, to_json};
@@ -31,6 +31,11 @@ pub(crate) fn update(
     update: &OrganisationUpdate,
     now: Timestamp,
 ) -> Result<Option<Organisation>, StoreError> {
+    let row = organisations::table.find(id.as_str()).select(OrganisationRow::as_select());
+    let Some(row) = lock!(row).first(conn).optional()? else { return Ok(None) };
+    if update.if_unchanged_since.is_some_and(|read| read.0 != row.updated_at) {
+        return Err(StoreError::Conflict("the organisation has changed meanwhile".into()));
+    }
     let policy = update.policy.as_ref().map(|policy| to_json(policy, "organisations.policy")).transpose()?;
     diesel::update(organisations::table.find(id.as_str()))
         .set((
@@ -39,6 +44,7 @@ pub(crate) fn update(
                 .default_contract_version
                 .map(|version| organisations::default_contract_version.eq(i32::from(u8::from(version)))),
             policy.map(|policy| organisations::policy.eq(policy)),
+            update.sandbox.map(|sandbox| organisations::sandbox.eq(sandbox)),
             organisations::updated_at.eq(now.0),
         ))
         .execute(conn)?;

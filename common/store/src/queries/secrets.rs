@@ -8,6 +8,7 @@ use proofmill_contract::{EncryptionKeyId, EndpointId, OrganisationId, Timestamp}
 use super::backend::Conn;
 use super::endpoints;
 use crate::error::StoreError;
+use crate::limits::SIGNING_SECRETS;
 use crate::model::{NewWebhookKey, SigningSecrets, WebhookKey};
 use crate::rows::{SecretRow, WebhookKeyRow, parse, time};
 use crate::schema::{encryption_keys, signing_secrets};
@@ -31,7 +32,7 @@ pub(crate) fn get(
     }))
 }
 
-pub(crate) fn rotate(
+fn rotate(
     conn: &mut Conn,
     organisation: &OrganisationId,
     id: &EndpointId,
@@ -42,8 +43,16 @@ pub(crate) fn rotate(
         return Ok(false);
     }
     let of_endpoint = signing_secrets::endpoint_id.eq(id.as_str());
-    // Two sign at most: a second rotation within the overlap ends the oldest.
-    diesel::delete(signing_secrets::table.filter(of_endpoint.and(signing_secrets::expires_at.is_not_null())))
+    let rotated: Vec<(i32, Option<i64>)> = signing_secrets::table
+        .filter(of_endpoint.and(signing_secrets::expires_at.is_not_null()))
+        .order(signing_secrets::generation.desc())
+        .select((signing_secrets::generation, signing_secrets::expires_at))
+        .load(conn)?;
+    let over = |(place, (_, expires)): &(usize, (i32, Option<i64>))| {
+        *place >= SIGNING_SECRETS - 2 || expires.is_none_or(|at| at <= now.0)
+    };
+    let over: Vec<i32> = rotated.into_iter().enumerate().filter(over).map(|(_, (generation, _))| generation).collect();
+    diesel::delete(signing_secrets::table.filter(of_endpoint.and(signing_secrets::generation.eq_any(over))))
         .execute(conn)?;
     diesel::update(signing_secrets::table.filter(of_endpoint.and(signing_secrets::expires_at.is_null())))
         .set(signing_secrets::expires_at.eq(now.plus(SECRET_OVERLAP).0))
@@ -52,6 +61,20 @@ pub(crate) fn rotate(
         signing_secrets::table.filter(of_endpoint).select(max(signing_secrets::generation)).first(conn)?;
     insert(conn, id.as_str(), last.unwrap_or(0).saturating_add(1), sealed, now)?;
     Ok(true)
+}
+
+/// As [`rotate`]; the endpoint's secrets afterwards, `None` if there is no such endpoint.
+pub(crate) fn rotate_and_get(
+    conn: &mut Conn,
+    organisation: &OrganisationId,
+    id: &EndpointId,
+    sealed: &[u8],
+    now: Timestamp,
+) -> Result<Option<SigningSecrets>, StoreError> {
+    if !rotate(conn, organisation, id, sealed, now)? {
+        return Ok(None);
+    }
+    get(conn, organisation, id, now)
 }
 
 /// The secrets that sign now, per endpoint the current one first.

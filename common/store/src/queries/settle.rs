@@ -187,6 +187,10 @@ fn write(conn: &mut Conn, step: &Step, verdict: &Verdict, now: Timestamp) -> Res
                 sessions::kept_epoch.eq(&next.kept_epoch),
                 sessions::kept_wrapped_key.eq(&next.kept_wrapped_key),
             ),
+            (
+                sessions::document_id_key_version.eq(next.document_id_key_version),
+                sessions::human_id_key_version.eq(next.human_id_key_version),
+            ),
             sessions::completed_at.eq(next.completed_at),
             sessions::updated_at.eq(next.updated_at),
         ))

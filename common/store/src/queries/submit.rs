@@ -7,9 +7,9 @@ use subtle::ConstantTimeEq;
 use super::attempts::{begin_session, lock_row_of};
 use super::backend::Conn;
 use super::expiry::expire_if_due;
-use super::sessions::lock_row;
+use super::sessions::{self, lock_row};
 use crate::error::StoreError;
-use crate::model::{Submission, SubmitResult};
+use crate::model::{AttemptWithSession, NewAttempt, NewSession, Submission, SubmitResult};
 use crate::outgoing::Recipients;
 use crate::rows::{AttemptRow, SessionRow, to_json};
 use crate::schema::attempts;
@@ -64,6 +64,24 @@ pub(crate) fn submit(
     let Some(accepted) = accepted else { return Ok(SubmitResult::HandoffExpired) };
     begin_session(conn, &session.id, now)?;
     accepted.try_into().map(SubmitResult::Accepted)
+}
+
+/// A session, its attempt and the evidence at once.
+pub(crate) fn submit_in_new_session(
+    conn: &mut Conn,
+    session: &NewSession,
+    attempt: &NewAttempt,
+    submission: &Submission,
+    now: Timestamp,
+) -> Result<AttemptWithSession, StoreError> {
+    sessions::create(conn, session, now)?;
+    diesel::insert_into(attempts::table).values(&AttemptRow::new(attempt, now)).execute(conn)?;
+    let SubmitResult::Accepted(attempt) = submit(conn, &attempt.id, submission, now)? else {
+        return Err(StoreError::Database("a new session refused its first evidence".into()));
+    };
+    let session = sessions::get(conn, None, &session.id)?;
+    let session = session.ok_or_else(|| StoreError::Database("a session vanished under its transaction".into()))?;
+    Ok(AttemptWithSession { attempt, session })
 }
 
 /// Why this evidence cannot be taken, if it cannot.

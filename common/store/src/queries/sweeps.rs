@@ -7,6 +7,7 @@ use diesel::prelude::*;
 use proofmill_contract::{AttemptStatus, Lane, SessionStatus, Timestamp};
 
 use super::backend::Conn;
+use super::breakers;
 use crate::error::StoreError;
 use crate::limits::MAX_BATCH;
 use crate::model::{Backlog, DeliveryStatus, LaneBacklog};
@@ -75,6 +76,11 @@ pub(crate) fn backlog(conn: &mut Conn, now: Timestamp) -> Result<Backlog, StoreE
         .filter(attempts::quarantined_at.is_not_null())
         .count()
         .get_result(conn)?;
+    let due: i64 = deliveries::table
+        .filter(deliveries::status.eq(DeliveryStatus::Pending.as_str()))
+        .filter(deliveries::next_attempt_at.le(now.0))
+        .count()
+        .get_result(conn)?;
     let (pending, next): (i64, Option<i64>) = deliveries::table
         .filter(deliveries::status.eq(DeliveryStatus::Pending.as_str()))
         .select((count_star(), min(deliveries::next_attempt_at)))
@@ -84,6 +90,8 @@ pub(crate) fn backlog(conn: &mut Conn, now: Timestamp) -> Result<Backlog, StoreE
         outbox: positive(outbox),
         quarantined: positive(quarantined),
         deliveries_pending: positive(pending),
+        deliveries_due: positive(due),
+        breakers_open: positive(breakers::open_count(conn)?),
         oldest_due_delivery: next.map(Timestamp).filter(|due| *due <= now).map(|due| now.since(due)),
     })
 }

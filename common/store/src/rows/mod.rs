@@ -3,11 +3,13 @@
 
 mod attempt;
 mod organisation;
+mod reader_key;
 mod session;
 mod webhook;
 
 pub(crate) use attempt::AttemptRow;
 pub(crate) use organisation::{ApiKeyRow, OrganisationRow};
+pub(crate) use reader_key::ReaderKeyRow;
 pub(crate) use session::SessionRow;
 pub(crate) use webhook::{DeliveryRow, EndpointRow, EventRow, IdempotencyRow, SecretRow, WebhookKeyRow, hours};
 

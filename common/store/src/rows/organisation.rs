@@ -1,7 +1,7 @@
 use diesel::prelude::*;
 use proofmill_contract::Timestamp;
 
-use super::{bytes, from_json, parse, time, to_json, version};
+use super::{bytes, count, from_json, parse, time, to_json, version};
 use crate::error::StoreError;
 use crate::model::{ApiKey, NewApiKey, NewOrganisation, Organisation};
 use crate::schema::{api_keys, organisations};
@@ -50,7 +50,9 @@ impl TryFrom<OrganisationRow> for Organisation {
             policy: from_json(&row.policy, "organisations.policy")?,
             sandbox: row.sandbox,
             document_id_key_sealed: row.document_id_key_sealed,
+            document_id_key_version: count(row.document_id_key_version, "organisations.document_id_key_version")?,
             human_id_key_sealed: row.human_id_key_sealed,
+            human_id_key_version: count(row.human_id_key_version, "organisations.human_id_key_version")?,
             created_at: Timestamp(row.created_at),
             updated_at: Timestamp(row.updated_at),
         })

@@ -4,7 +4,7 @@ use proofmill_vault::SealedRef;
 
 use super::{count, from_json, parse, time, to_json, version};
 use crate::error::StoreError;
-use crate::model::{NewSession, Session};
+use crate::model::{IdKeyVersions, NewSession, Session};
 use crate::schema::sessions;
 
 #[derive(Queryable, Selectable, Insertable, Clone)]
@@ -31,6 +31,8 @@ pub(crate) struct SessionRow {
     pub completed_at: Option<i64>,
     pub created_at: i64,
     pub updated_at: i64,
+    pub document_id_key_version: Option<i32>,
+    pub human_id_key_version: Option<i32>,
 }
 
 impl SessionRow {
@@ -57,6 +59,8 @@ impl SessionRow {
             completed_at: None,
             created_at: now.0,
             updated_at: now.0,
+            document_id_key_version: None,
+            human_id_key_version: None,
         })
     }
 
@@ -77,6 +81,12 @@ impl SessionRow {
         self.nfc_tries_used = number(counters.nfc_tries_used);
         self.liveness_tries_used = number(counters.liveness_tries_used);
         self.rejected_attempts = number(counters.rejected_attempts);
+    }
+
+    /// Records under which keys the derived ids were made.
+    pub(crate) fn set_id_key_versions(&mut self, versions: IdKeyVersions) {
+        self.document_id_key_version = i32::try_from(versions.document).ok();
+        self.human_id_key_version = i32::try_from(versions.human).ok();
     }
 
     /// The kept chip evidence, if there is any.

@@ -176,6 +176,7 @@ pub(crate) struct DeliveryRow {
     pub delivered_at: Option<i64>,
     pub created_at: i64,
     pub updated_at: i64,
+    pub give_up_at: Option<i64>,
 }
 
 impl TryFrom<DeliveryRow> for Delivery {

@@ -6,7 +6,7 @@ use proofmill_contract::{ApiKeyId, OrganisationId, Timestamp};
 
 use super::{Store, run};
 use crate::error::StoreError;
-use crate::model::{ApiKey, Begin, NewApiKey, NewOrganisation, Organisation, OrganisationUpdate};
+use crate::model::{ApiKey, Begin, IdKey, IdKind, NewApiKey, NewOrganisation, Organisation, OrganisationUpdate};
 
 /// Every method fails with `Unavailable` when the database does; other errors are named where they occur.
 impl Store {
@@ -30,6 +30,9 @@ impl Store {
     }
 
     /// Changes an organisation; `None` if there is none.
+    ///
+    /// # Errors
+    /// `Conflict` if it is not as the caller has read it.
     pub async fn update_organisation(
         &self,
         id: &OrganisationId,
@@ -38,6 +41,29 @@ impl Store {
     ) -> Result<Option<Organisation>, StoreError> {
         let id = id.clone();
         run!(self, write, organisations::update(&id, &update, now))
+    }
+
+    /// Puts a sealed key in the place of the current one, which is kept, if that is still `version`; gives back the new
+    /// version. `None` if there is no such organisation.
+    ///
+    /// # Errors
+    /// `Conflict` if the current key is another version.
+    pub async fn rotate_id_key(
+        &self,
+        organisation: &OrganisationId,
+        kind: IdKind,
+        version: u32,
+        sealed: Vec<u8>,
+        now: Timestamp,
+    ) -> Result<Option<u32>, StoreError> {
+        let organisation = organisation.clone();
+        run!(self, write, id_keys::rotate(&organisation, kind, version, &sealed, now))
+    }
+
+    /// Every version of an organisation's keys of derived ids, by kind, oldest first.
+    pub async fn id_keys(&self, organisation: &OrganisationId) -> Result<Vec<IdKey>, StoreError> {
+        let organisation = organisation.clone();
+        run!(self, read, id_keys::list(&organisation))
     }
 
     /// Stores an API key's hash.

@@ -3,17 +3,47 @@
 use proofmill_contract::{AttemptId, OrganisationId, SessionId, Timestamp};
 use proofmill_vault::SealedRef;
 
-use super::{Store, run};
+use super::{Store, run, run_once};
 use crate::error::StoreError;
 use crate::model::{
-    Attempt, AttemptWithSession, BindTerminal, NewAttempt, OpenAttempt, Session, Submission, SubmitResult,
+    Answer, Attempt, AttemptWithSession, BindTerminal, NewAttempt, NewSession, OpenAttempt, Opening, Session,
+    Submission, SubmitResult,
 };
 
 /// Every method fails with `Unavailable` when the database does; other errors are named where they occur.
 impl Store {
     /// Opens an attempt, or finds the one that is open.
     pub async fn open_attempt(&self, new: NewAttempt, now: Timestamp) -> Result<OpenAttempt, StoreError> {
-        run!(self, write, attempts::open(&new, now))
+        self.open_attempt_once(new, None, now).await
+    }
+
+    /// The same, with the answer stored in the same transaction.
+    ///
+    /// # Errors
+    /// `KeyTakenOver` if the request's key is another's by now.
+    pub async fn open_attempt_once(
+        &self,
+        new: NewAttempt,
+        answer: Option<Answer<OpenAttempt>>,
+        now: Timestamp,
+    ) -> Result<OpenAttempt, StoreError> {
+        run_once!(self, answer, now, attempts::open(&new, now))
+    }
+
+    /// Opens an attempt in each of many sessions of one organisation, in one transaction: one result for each, in
+    /// order. A session that is named twice gets the same attempt twice.
+    ///
+    /// # Errors
+    /// `KeyTakenOver` if the request's key is another's by now.
+    pub async fn open_attempts(
+        &self,
+        organisation: &OrganisationId,
+        new: Vec<NewAttempt>,
+        answer: Option<Answer<Vec<Opening>>>,
+        now: Timestamp,
+    ) -> Result<Vec<Opening>, StoreError> {
+        let organisation = organisation.clone();
+        run_once!(self, answer, now, attempts::open_many(&organisation, &new, now))
     }
 
     /// An attempt with its session.
@@ -78,7 +108,36 @@ impl Store {
         submission: Submission,
         now: Timestamp,
     ) -> Result<SubmitResult, StoreError> {
+        self.submit_evidence_once(id, submission, None, now).await
+    }
+
+    /// The same, with the answer stored in the same transaction.
+    ///
+    /// # Errors
+    /// `KeyTakenOver` if the request's key is another's by now.
+    pub async fn submit_evidence_once(
+        &self,
+        id: &AttemptId,
+        submission: Submission,
+        answer: Option<Answer<SubmitResult>>,
+        now: Timestamp,
+    ) -> Result<SubmitResult, StoreError> {
         let id = id.clone();
-        run!(self, write, submit::submit(&id, &submission, now))
+        run_once!(self, answer, now, submit::submit(&id, &submission, now))
+    }
+
+    /// Creates a session with an attempt whose evidence is accepted at once: all of it or nothing.
+    ///
+    /// # Errors
+    /// `EndpointUnavailable`; `KeyTakenOver` if the request's key is another's by now.
+    pub async fn submit_in_new_session(
+        &self,
+        session: NewSession,
+        attempt: NewAttempt,
+        submission: Submission,
+        answer: Option<Answer<AttemptWithSession>>,
+        now: Timestamp,
+    ) -> Result<AttemptWithSession, StoreError> {
+        run_once!(self, answer, now, submit::submit_in_new_session(&session, &attempt, &submission, now))
     }
 }

@@ -2,6 +2,7 @@
 
 mod administration;
 mod attempts;
+mod reader_keys;
 mod sessions;
 mod sweeps;
 mod webhooks;
@@ -60,6 +61,35 @@ macro_rules! run {
     };
 }
 use run;
+
+/// As [`run`] for a query that writes: the request's answer, if one is to be stored, is in the same transaction.
+macro_rules! run_once {
+    ($store:expr, $answer:expr, $now:expr, $module:ident :: $query:ident ( $($argument:expr),* $(,)? )) => {
+        match $store.pool.clone() {
+            $crate::store::Pool::Sqlite(pool) => {
+                $crate::store::blocking(move || {
+                    pool.write(|conn| {
+                        let done = $crate::sqlite::queries::$module::$query(conn, $($argument),*)?;
+                        $crate::sqlite::queries::idempotency::answer(conn, $answer.as_ref(), &done, $now)?;
+                        Ok(done)
+                    })
+                })
+                .await
+            }
+            $crate::store::Pool::Postgres(pool) => {
+                $crate::store::blocking(move || {
+                    pool.write(|conn| {
+                        let done = $crate::postgres::queries::$module::$query(conn, $($argument),*)?;
+                        $crate::postgres::queries::idempotency::answer(conn, $answer.as_ref(), &done, $now)?;
+                        Ok(done)
+                    })
+                })
+                .await
+            }
+        }
+    };
+}
+use run_once;
 
 impl Store {
     /// Opens the database.

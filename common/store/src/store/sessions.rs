@@ -2,9 +2,9 @@
 
 use proofmill_contract::{OrganisationId, SessionId, Timestamp};
 
-use super::{Store, run};
+use super::{Store, run, run_once};
 use crate::error::StoreError;
-use crate::model::{CancelResult, NewSession, Page, PageRequest, PublicCancel, Session, SessionFilter};
+use crate::model::{Answer, CancelResult, NewSession, Page, PageRequest, PublicCancel, Session, SessionFilter};
 
 /// Every method fails with `Unavailable` when the database does; other errors are named where they occur.
 impl Store {
@@ -13,7 +13,20 @@ impl Store {
     /// # Errors
     /// `EndpointUnavailable` names the first endpoint that is unknown, disabled or another organisation's.
     pub async fn create_session(&self, new: NewSession, now: Timestamp) -> Result<Session, StoreError> {
-        run!(self, write, sessions::create(&new, now))
+        self.create_session_once(new, None, now).await
+    }
+
+    /// Creates a session and stores the answer with it.
+    ///
+    /// # Errors
+    /// `EndpointUnavailable`; `KeyTakenOver` if the request's key is another's by now.
+    pub async fn create_session_once(
+        &self,
+        new: NewSession,
+        answer: Option<Answer<Session>>,
+        now: Timestamp,
+    ) -> Result<Session, StoreError> {
+        run_once!(self, answer, now, sessions::create(&new, now))
     }
 
     /// A session; `organisation: None` where the id is the capability. One that is past its time is expired here,

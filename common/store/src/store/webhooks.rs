@@ -4,18 +4,32 @@ use std::time::Duration;
 
 use proofmill_contract::{DeliveryId, EncryptionKeyId, EndpointId, EventId, OrganisationId, Timestamp};
 
-use super::{Store, run};
+use super::{Store, run, run_once};
 use crate::error::StoreError;
 use crate::model::{
-    Delivery, DeliveryFilter, DeliveryOutcome, DueDelivery, Endpoint, EndpointUpdate, Event, EventFilter, NewEndpoint,
-    NewWebhookKey, Page, PageRequest, ReplayResult, RetryResult, SigningSecrets, WebhookKey,
+    Answer, ClaimRequest, Claimed, Delivery, DeliveryFilter, DeliveryOutcome, DueDelivery, Endpoint, EndpointUpdate,
+    Event, EventFilter, NewEndpoint, NewWebhookKey, Page, PageRequest, ReplayResult, RetryResult, SigningSecrets,
+    TryEnded, WebhookKey,
 };
 
 /// Every method fails with `Unavailable` when the database does; other errors are named where they occur.
 impl Store {
     /// Creates an endpoint with its first signing secret.
     pub async fn create_endpoint(&self, new: NewEndpoint, now: Timestamp) -> Result<Endpoint, StoreError> {
-        run!(self, write, endpoints::create(&new, now))
+        self.create_endpoint_once(new, None, now).await
+    }
+
+    /// The same, with the answer stored in the same transaction.
+    ///
+    /// # Errors
+    /// `KeyTakenOver` if the request's key is another's by now.
+    pub async fn create_endpoint_once(
+        &self,
+        new: NewEndpoint,
+        answer: Option<Answer<Endpoint>>,
+        now: Timestamp,
+    ) -> Result<Endpoint, StoreError> {
+        run_once!(self, answer, now, endpoints::create(&new, now))
     }
 
     /// An organisation's endpoints, newest first.
@@ -83,8 +97,23 @@ impl Store {
         sealed: Vec<u8>,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
+        Ok(self.rotate_signing_secret_once(organisation, id, sealed, None, now).await?.is_some())
+    }
+
+    /// The same, with the answer stored in the same transaction; gives back the endpoint's secrets.
+    ///
+    /// # Errors
+    /// `KeyTakenOver` if the request's key is another's by now.
+    pub async fn rotate_signing_secret_once(
+        &self,
+        organisation: &OrganisationId,
+        id: &EndpointId,
+        sealed: Vec<u8>,
+        answer: Option<Answer<Option<SigningSecrets>>>,
+        now: Timestamp,
+    ) -> Result<Option<SigningSecrets>, StoreError> {
         let (organisation, id) = (organisation.clone(), id.clone());
-        run!(self, write, secrets::rotate(&organisation, &id, &sealed, now))
+        run_once!(self, answer, now, secrets::rotate_and_get(&organisation, &id, &sealed, now))
     }
 
     /// Adds an encryption key and makes it the active one; `None` if there is no such endpoint.
@@ -92,7 +121,20 @@ impl Store {
     /// # Errors
     /// `Conflict` if the endpoint has a key of that name.
     pub async fn add_webhook_key(&self, new: NewWebhookKey, now: Timestamp) -> Result<Option<WebhookKey>, StoreError> {
-        run!(self, write, secrets::add_key(&new, now))
+        self.add_webhook_key_once(new, None, now).await
+    }
+
+    /// The same, with the answer stored in the same transaction.
+    ///
+    /// # Errors
+    /// `Conflict`; `KeyTakenOver` if the request's key is another's by now.
+    pub async fn add_webhook_key_once(
+        &self,
+        new: NewWebhookKey,
+        answer: Option<Answer<Option<WebhookKey>>>,
+        now: Timestamp,
+    ) -> Result<Option<WebhookKey>, StoreError> {
+        run_once!(self, answer, now, secrets::add_key(&new, now))
     }
 
     /// An endpoint's encryption keys, newest first; `None` if there is no such endpoint.
@@ -117,19 +159,30 @@ impl Store {
         run!(self, write, secrets::set_key_active(&organisation, &id, active, now))
     }
 
-    /// Claims deliveries that are due and marks them `sending`: at most `per_endpoint_cap` of one endpoint are in
-    /// flight at a time, over all senders, so that a slow one cannot fill the batch.
+    /// Claims deliveries that are due and marks them `sending`: at most `per_endpoint` of one endpoint are in flight at a
+    /// time, over all senders, so that a slow one cannot fill the batch; none of an endpoint whose breaker is open.
+    pub async fn claim_deliveries(&self, request: ClaimRequest, now: Timestamp) -> Result<Claimed, StoreError> {
+        run!(self, write, claims::claim(&request, now))
+    }
+
+    /// The same in one go, for a caller that does not go on.
     pub async fn claim_due_deliveries(
         &self,
         limit: usize,
-        per_endpoint_cap: usize,
+        per_endpoint: usize,
         lease_for: Duration,
         now: Timestamp,
     ) -> Result<Vec<DueDelivery>, StoreError> {
-        run!(self, write, deliveries::claim_due(limit, per_endpoint_cap, lease_for, now))
+        let request = ClaimRequest { limit, per_endpoint, probes: limit, lease_for, after: None };
+        Ok(self.claim_deliveries(request, now).await?.deliveries)
     }
 
-    /// Records how a try ended; `false` if the lease was lost.
+    /// Records how tries ended, in one transaction; for each in turn, whether its lease was still held.
+    pub async fn record_deliveries(&self, ended: Vec<TryEnded>, now: Timestamp) -> Result<Vec<bool>, StoreError> {
+        run!(self, write, deliveries::record(&ended, now))
+    }
+
+    /// The same for one try that says nothing of its endpoint; `false` if the lease was lost.
     pub async fn record_delivery(
         &self,
         id: &DeliveryId,
@@ -137,8 +190,13 @@ impl Store {
         outcome: DeliveryOutcome,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let (id, lease_token) = (id.clone(), lease_token.to_owned());
-        run!(self, write, deliveries::record(&id, &lease_token, &outcome, now))
+        let ended = TryEnded { id: id.clone(), lease_token: lease_token.to_owned(), outcome, endpoint_well: None };
+        Ok(self.record_deliveries(vec![ended], now).await? == [true])
+    }
+
+    /// Ends deliveries that an open breaker has held back for as long as their schedule takes; so many of `limit`.
+    pub async fn give_up_deliveries(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        run!(self, write, deliveries::give_up(now, limit))
     }
 
     /// When the next delivery is due, for a sender that would otherwise poll.
@@ -187,8 +245,22 @@ impl Store {
         id: &DeliveryId,
         now: Timestamp,
     ) -> Result<RetryResult, StoreError> {
+        self.retry_delivery_once(organisation, id, None, now).await
+    }
+
+    /// The same, with the answer stored in the same transaction.
+    ///
+    /// # Errors
+    /// `KeyTakenOver` if the request's key is another's by now.
+    pub async fn retry_delivery_once(
+        &self,
+        organisation: &OrganisationId,
+        id: &DeliveryId,
+        answer: Option<Answer<RetryResult>>,
+        now: Timestamp,
+    ) -> Result<RetryResult, StoreError> {
         let (organisation, id) = (organisation.clone(), id.clone());
-        run!(self, write, events::retry_delivery(&organisation, &id, now))
+        run_once!(self, answer, now, events::retry_delivery(&organisation, &id, now))
     }
 
     /// Makes every delivery of an event due now, delivered ones included, where the payload still exists.
@@ -198,7 +270,21 @@ impl Store {
         id: &EventId,
         now: Timestamp,
     ) -> Result<ReplayResult, StoreError> {
+        self.replay_event_once(organisation, id, None, now).await
+    }
+
+    /// The same, with the answer stored in the same transaction.
+    ///
+    /// # Errors
+    /// `KeyTakenOver` if the request's key is another's by now.
+    pub async fn replay_event_once(
+        &self,
+        organisation: &OrganisationId,
+        id: &EventId,
+        answer: Option<Answer<ReplayResult>>,
+        now: Timestamp,
+    ) -> Result<ReplayResult, StoreError> {
         let (organisation, id) = (organisation.clone(), id.clone());
-        run!(self, write, events::replay(&organisation, &id, now))
+        run_once!(self, answer, now, events::replay(&organisation, &id, now))
     }
 }

@@ -8,8 +8,8 @@ use proofmill_contract::{ContractVersion, EndpointId, EventId, Timestamp};
 
 use super::harness::{LEASE, START, World, new_organisation, on_both};
 use crate::{
-    Delivery, DeliveryFilter, DeliveryOutcome, DeliveryStatus, DueDelivery, EventFilter, PageRequest, ReplayResult,
-    RetryResult, StoreError,
+    ClaimRequest, Delivery, DeliveryFilter, DeliveryOutcome, DeliveryStatus, DueDelivery, EndpointUpdate, EventFilter,
+    PageRequest, ReplayResult, RetryResult, StoreError, TryEnded,
 };
 
 on_both!(
@@ -24,6 +24,12 @@ on_both!(
     payloads_live_for_the_retention_and_then_are_destroyed,
     retry_and_replay_begin_a_fresh_schedule_while_the_payload_lives,
     lists_are_filtered_and_kept_apart,
+    every_endpoint_gets_its_turn_however_many_there_are,
+    two_senders_together_do_not_pass_an_endpoints_cap,
+    tries_that_end_together_are_recorded_together,
+    failures_in_a_row_open_a_breaker_that_every_sender_sees,
+    endpoints_on_probation_share_little_room,
+    what_was_written_to_an_endpoint_that_went_meanwhile_ends,
 );
 
 /// An event of a session of its own, made by cancelling it.
@@ -139,6 +145,193 @@ async fn a_slow_endpoint_fills_its_own_cap_only(world: World) {
     assert!(world.store.claim_due_deliveries(0, 100, LEASE, now).await.unwrap().is_empty());
 }
 
+/// More endpoints than one claim looks at, each with one delivery; the claims are small, and go on where the last one stopped.
+async fn every_endpoint_gets_its_turn_however_many_there_are(world: World) {
+    let first = world.receiver(START).await;
+    let session = world.session(ContractVersion::V2, START).await.id;
+    world.store.cancel_session(None, &session, START).await.unwrap();
+    // Copies of the one delivery, at copies of the one endpoint: encrypting 600 times would be a test of patience.
+    let numbers = "WITH RECURSIVE numbers (n) AS (SELECT 1000 UNION ALL SELECT n + 1 FROM numbers WHERE n < 1599)";
+    let endpoints = format!(
+        "{numbers} INSERT INTO webhook_endpoints SELECT substr(id, 1, 32) || CAST(n AS TEXT), organisation_id, url, name, \
+         labels, enabled, subscribed_event_types, retention_hours, created_at, updated_at, disabled_at, deleted_at \
+         FROM webhook_endpoints, numbers WHERE id = '{}'",
+        first.endpoint
+    );
+    assert_eq!(world.store.execute(&endpoints).await.unwrap(), 600);
+    let deliveries = format!(
+        "{numbers} INSERT INTO deliveries (id, event_id, endpoint_id, organisation_id, session_id, event_type, status, \
+         payload, next_attempt_at, created_at, updated_at) SELECT substr(id, 1, 64) || CAST(n AS TEXT), event_id, \
+         substr(endpoint_id, 1, 32) || CAST(n AS TEXT), organisation_id, session_id, event_type, status, payload, \
+         next_attempt_at, created_at, updated_at FROM deliveries, numbers WHERE endpoint_id = '{}'",
+        first.endpoint
+    );
+    assert_eq!(world.store.execute(&deliveries).await.unwrap(), 600);
+    let mut after = None;
+    let mut claimed = BTreeSet::new();
+    let mut claims = 0;
+    while claimed.len() < 601 {
+        let request = ClaimRequest { limit: 100, per_endpoint: 1, probes: 1, lease_for: LEASE, after };
+        let some = world.store.claim_deliveries(request, START).await.unwrap();
+        claimed.extend(some.deliveries.into_iter().map(|due| due.endpoint_id));
+        after = some.after;
+        claims += 1;
+        assert!(claims <= 10, "each claim takes a hundred where there are as many");
+    }
+    assert!(claim(&world, START).await.is_empty());
+}
+
+async fn two_senders_together_do_not_pass_an_endpoints_cap(world: World) {
+    world.receiver(START).await;
+    for _ in 0..20 {
+        cancelled_session(&world, None, START).await;
+    }
+    let sender = |_| {
+        let store = world.store.clone();
+        tokio::spawn(async move { store.claim_due_deliveries(20, 3, LEASE, START).await.unwrap().len() })
+    };
+    let senders: Vec<_> = (0..8).map(sender).collect();
+    let mut claimed = 0;
+    for sender in senders {
+        claimed += sender.await.unwrap();
+    }
+    claimed += world.store.claim_due_deliveries(20, 3, LEASE, START).await.unwrap().len();
+    assert_eq!(claimed, 3);
+}
+
+async fn tries_that_end_together_are_recorded_together(world: World) {
+    let keep = world.endpoint(EventType::ALL.to_vec(), 24, START).await;
+    let none = world.endpoint(EventType::ALL.to_vec(), 0, START).await;
+    world.key(&keep, START).await;
+    world.key(&none, START).await;
+    for _ in 0..3 {
+        cancelled_session(&world, None, START).await;
+    }
+    let due = claim(&world, START).await;
+    let again = START.plus(Duration::from_secs(5));
+    let ended = |due: &DueDelivery, outcome| TryEnded {
+        id: due.id.clone(),
+        lease_token: due.lease_token.clone(),
+        outcome,
+        endpoint_well: Some(true),
+    };
+    let mut batch: Vec<TryEnded> = due
+        .iter()
+        .enumerate()
+        .map(|(index, due)| match index {
+            0 => {
+                let error = "refused".to_owned();
+                ended(due, DeliveryOutcome::Retry { at: again, status: Some(404), error, maybe_received: false })
+            }
+            1 | 2 => ended(due, DeliveryOutcome::Delivered { status: 200 }),
+            _ => ended(due, DeliveryOutcome::Delivered { status: 202 }),
+        })
+        .collect();
+    batch[2].lease_token = "another sender's".into();
+    let recorded = world.store.record_deliveries(batch, START).await.unwrap();
+    assert_eq!(recorded, [true, true, false, true, true, true]);
+    let after = all(&world).await;
+    let find = |due: &DueDelivery| after.iter().find(|delivery| delivery.id == due.id).unwrap();
+    assert_eq!((find(&due[0]).status, find(&due[0]).next_attempt_at), (DeliveryStatus::Pending, Some(again)));
+    assert_eq!(find(&due[2]).status, DeliveryStatus::Sending);
+    for (index, due) in due.iter().enumerate().filter(|(index, _)| ![0, 2].contains(index)) {
+        let delivery = find(due);
+        assert_eq!((delivery.status, delivery.delivered_at), (DeliveryStatus::Delivered, Some(START)));
+        assert_eq!(delivery.last_status_code, Some(if index == 1 { 200 } else { 202 }));
+        assert_eq!(delivery.payload_available, delivery.endpoint_id == keep, "by its endpoint's retention");
+    }
+}
+
+/// Ends what is claimed: `Some(true)` is an endpoint that answered.
+async fn end(world: &World, due: Vec<DueDelivery>, well: bool, now: Timestamp) {
+    let at = now.plus(Duration::from_secs(1));
+    let ended = |due: DueDelivery| {
+        let error = "timeout".to_owned();
+        let outcome = if well {
+            DeliveryOutcome::Delivered { status: 200 }
+        } else {
+            DeliveryOutcome::Retry { at, status: None, error, maybe_received: true }
+        };
+        TryEnded { id: due.id, lease_token: due.lease_token, outcome, endpoint_well: Some(well) }
+    };
+    world.store.record_deliveries(due.into_iter().map(ended).collect(), now).await.unwrap();
+}
+
+async fn failures_in_a_row_open_a_breaker_that_every_sender_sees(world: World) {
+    let receiver = world.receiver(START).await;
+    for _ in 0..20 {
+        cancelled_session(&world, None, START).await;
+    }
+    let claim = |limit, now| world.store.claim_due_deliveries(limit, 100, LEASE, now);
+    // Nine failures and a success open nothing; a tenth in a row would.
+    end(&world, claim(9, START).await.unwrap(), false, START).await;
+    end(&world, claim(1, START).await.unwrap(), true, START).await;
+    end(&world, claim(9, START).await.unwrap(), false, START).await;
+    let second = START.plus(Duration::from_secs(1));
+    end(&world, claim(1, second).await.unwrap(), false, second).await;
+    let opened = START.plus(Duration::from_secs(2));
+    assert!(claim(20, opened).await.unwrap().is_empty(), "nothing, although nineteen are due");
+    assert_eq!(world.store.backlog(opened).await.unwrap().breakers_open, 1);
+
+    // Half-open: one at a time, over all senders.
+    let later = START.plus(Duration::from_secs(8));
+    let probe = claim(20, later).await.unwrap();
+    assert_eq!(probe.len(), 1);
+    assert!(claim(20, later).await.unwrap().is_empty());
+    end(&world, probe, true, later).await;
+    assert_eq!(claim(20, later).await.unwrap().len(), 18, "closed");
+
+    // Whoever mends an endpoint need not wait.
+    world.store.execute("UPDATE deliveries SET status = 'pending', next_attempt_at = 0, lease_token = NULL, lease_until = NULL WHERE status = 'sending'").await.unwrap();
+    end(&world, claim(20, later).await.unwrap(), false, later).await;
+    let soon = later.plus(Duration::from_secs(2));
+    assert!(claim(20, soon).await.unwrap().is_empty());
+    let moved = EndpointUpdate { url: Some("https://hooks.example/mended".into()), ..Default::default() };
+    world.store.update_endpoint(&world.organisation, &receiver.endpoint, moved, soon).await.unwrap();
+    assert_eq!(claim(20, soon).await.unwrap().len(), 18);
+}
+
+async fn endpoints_on_probation_share_little_room(world: World) {
+    let mut endpoints = Vec::new();
+    for _ in 0..4 {
+        endpoints.push(world.receiver(START).await.endpoint);
+    }
+    for _ in 0..10 {
+        cancelled_session(&world, None, START).await;
+    }
+    end(&world, claim(&world, START).await, false, START).await;
+    let later = START.plus(Duration::from_secs(8));
+    let request = || ClaimRequest { limit: 100, per_endpoint: 100, probes: 3, lease_for: LEASE, after: None };
+    let probes = world.store.claim_deliveries(request(), later).await.unwrap().deliveries;
+    assert_eq!(probes.len(), 3);
+    assert!(world.store.claim_deliveries(request(), later).await.unwrap().deliveries.is_empty());
+    end(&world, probes, false, later).await;
+    assert_eq!(world.store.claim_deliveries(request(), later).await.unwrap().deliveries.len(), 1, "the fourth's turn");
+}
+
+async fn what_was_written_to_an_endpoint_that_went_meanwhile_ends(world: World) {
+    let (disabled, deleted) = (world.receiver(START).await.endpoint, world.receiver(START).await.endpoint);
+    cancelled_session(&world, None, START).await;
+    let due = claim(&world, START).await;
+    let disable = EndpointUpdate { enabled: Some(false), ..Default::default() };
+    world.store.update_endpoint(&world.organisation, &disabled, disable, START).await.unwrap();
+    assert!(world.store.delete_endpoint(&world.organisation, &deleted, START).await.unwrap());
+    let reason = |deliveries: &[Delivery], endpoint: &EndpointId| {
+        deliveries.iter().find(|delivery| &delivery.endpoint_id == endpoint).unwrap().reason.clone()
+    };
+    end(&world, due, false, START).await;
+    let ended = all(&world).await;
+    assert_eq!(reason(&ended, &disabled).as_deref(), Some("endpoint_disabled"));
+    assert_eq!(reason(&ended, &deleted).as_deref(), Some("endpoint_deleted"));
+
+    // A settle that read the endpoint before it was disabled, and committed after.
+    world.store.execute("UPDATE deliveries SET status = 'pending', reason = NULL, next_attempt_at = 0, payload_expires_at = NULL WHERE payload IS NOT NULL").await.unwrap();
+    assert!(claim(&world, START).await.is_empty());
+    let ended = all(&world).await;
+    assert!(ended.iter().all(|delivery| delivery.status == DeliveryStatus::Failed));
+    assert_eq!(reason(&ended, &disabled).as_deref(), Some("endpoint_disabled"));
+}
+
 async fn a_retry_waits_for_its_time_and_a_schedule_ends(world: World) {
     world.receiver(START).await;
     cancelled_session(&world, None, START).await;
@@ -153,10 +346,16 @@ async fn a_retry_waits_for_its_time_and_a_schedule_ends(world: World) {
     assert!(claim(&world, at.minus(Duration::from_micros(1))).await.is_empty());
     let again = claim(&world, at).await.remove(0);
     assert_eq!((again.try_number, &again.event_id, &again.payload), (2, &due.event_id, &due.payload));
-    let failed = DeliveryOutcome::Failed { reason: "schedule_exhausted".into(), status: None, maybe_received: true };
+    let failed = DeliveryOutcome::Failed {
+        reason: "schedule_exhausted".into(),
+        status: None,
+        error: Some("timeout".into()),
+        maybe_received: true,
+    };
     assert!(record(&world, &again, failed, at).await);
     let ended = all(&world).await.remove(0);
     assert_eq!((ended.status, ended.reason.as_deref()), (DeliveryStatus::Failed, Some("schedule_exhausted")));
+    assert_eq!((ended.last_status_code, ended.last_error.as_deref()), (None, Some("timeout")));
     assert_eq!(world.store.next_delivery_due().await.unwrap(), None);
 }
 
@@ -228,8 +427,12 @@ async fn retry_and_replay_begin_a_fresh_schedule_while_the_payload_lives(world: 
     let due = claim(&world, START).await.remove(0);
     let replay = |now| store.replay_event(mine, &due.event_id, now);
     assert_eq!(replay(START).await.unwrap(), ReplayResult::Replayed(0), "it is being sent");
-    let failed =
-        DeliveryOutcome::Failed { reason: "schedule_exhausted".into(), status: Some(500), maybe_received: false };
+    let failed = DeliveryOutcome::Failed {
+        reason: "schedule_exhausted".into(),
+        status: Some(500),
+        error: None,
+        maybe_received: false,
+    };
     record(&world, &due, failed, START).await;
 
     let day = START.plus(Duration::from_secs(24 * 3600));

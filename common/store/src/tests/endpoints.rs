@@ -69,13 +69,17 @@ async fn both_secrets_sign_for_a_day_after_a_rotation(world: World) {
     assert_eq!(secrets(START).await.unwrap().unwrap().previous_expires_at, Some(over));
     assert_eq!(secrets(over).await.unwrap().unwrap().previous_sealed, None);
 
-    // A second rotation within the day leaves two, not three.
+    // A second rotation takes nothing of the first one's day: all three sign.
     store.rotate_signing_secret(mine, &receiver.endpoint, b"third".to_vec(), START).await.unwrap();
     let now = secrets(START).await.unwrap().unwrap();
     assert_eq!(
         (now.current_sealed.as_slice(), now.previous_sealed.as_deref()),
         (b"third".as_slice(), Some(b"second".as_slice()))
     );
+    let session = world.session(ContractVersion::V2, START).await.id;
+    store.cancel_session(None, &session, START).await.unwrap();
+    let due = store.claim_due_deliveries(1, 2, LEASE, START).await.unwrap();
+    assert_eq!(due[0].secrets_sealed, [b"third".to_vec(), b"second".to_vec(), b"sealed secret 1".to_vec()]);
 }
 
 async fn one_key_is_active_and_a_name_is_used_once(world: World) {

@@ -294,6 +294,7 @@ pub(super) fn verdict(leased: &LeasedAttempt, outcome: Outcome) -> Verdict {
         checks: Checks { reason: Some("from_the_test".into()), ..Checks::default() },
         claims: (outcome == Outcome::Accepted)
             .then(|| json!({ "family_name": "ERIKSSON", "kayle_document_id": "kdid_test" })),
+        id_key_versions: None,
         kept_chip_evidence: None,
     }
 }

@@ -13,6 +13,8 @@ on_both!(
     a_session_that_ended_opens_no_attempt,
     evidence_is_accepted_once_and_a_repeat_is_recognised_whatever_became_of_it,
     evidence_after_the_handoff_or_the_session_is_refused,
+    many_attempts_open_in_one_transaction_each_as_it_would_alone,
+    a_session_comes_with_its_evidence_or_not_at_all,
     using_the_write_token_starts_the_session,
     selfies_alone_need_chip_evidence_that_was_kept_in_the_session,
 );
@@ -95,6 +97,67 @@ async fn evidence_after_the_handoff_or_the_session_is_refused(world: World) {
     world.store.cancel_session(None, &cancelled, START).await.unwrap();
     let submitted = world.store.submit_evidence(&attempt, submission(1), START).await.unwrap();
     assert!(matches!(submitted, SubmitResult::SessionTerminal(SessionStatus::Cancelled)));
+}
+
+async fn many_attempts_open_in_one_transaction_each_as_it_would_alone(world: World) {
+    let later = START.plus(HANDOFF_LIFE);
+    let fresh = world.session(ContractVersion::V2, START).await.id;
+    let open = world.session(ContractVersion::V2, START).await.id;
+    let stale = world.session(ContractVersion::V2, START).await.id;
+    let verifying = world.session(ContractVersion::V2, START).await.id;
+    let cancelled = world.session(ContractVersion::V2, START).await.id;
+    let due = world.session(ContractVersion::V2, later.minus(SESSION_LIFE)).await.id;
+    let ends_soon = world.session(ContractVersion::V2, later.minus(SESSION_LIFE).plus(HANDOFF_LIFE / 2)).await.id;
+    let other = super::harness::new_organisation(&world.store).await;
+    let foreign = super::harness::new_session(&other, ContractVersion::V2, None, START);
+    let foreign = world.store.create_session(foreign, START).await.unwrap().id;
+    let opened = world.attempt(&open, START.plus(HANDOFF_LIFE / 2)).await;
+    let over = world.attempt(&stale, START).await;
+    world.submitted(&verifying, START).await;
+    world.store.cancel_session(None, &cancelled, START).await.unwrap();
+
+    let ids = [&fresh, &open, &stale, &verifying, &cancelled, &due, &ends_soon, &foreign, &fresh];
+    let new = ids.iter().map(|id| new_attempt(id, later)).collect();
+    let results = world.store.open_attempts(&world.organisation, new, None, later).await.unwrap();
+    let named: Vec<_> = results.iter().map(|result| &result.session_id).collect();
+    assert_eq!(named, ids);
+    let attempt = |index: usize| match &results[index].outcome {
+        OpenAttempt::Opened(attempt) => attempt.clone(),
+        other => panic!("{index}: {other:?}"),
+    };
+    assert_eq!(attempt(0).handoff_expires_at, later.plus(HANDOFF_LIFE));
+    assert!(matches!(&results[1].outcome, OpenAttempt::Existing(again) if again.id == opened.id));
+    assert_ne!(attempt(2).id, over.id);
+    let over = world.store.attempt(None, &over.id, later).await.unwrap().unwrap().attempt;
+    assert_eq!(over.status, AttemptStatus::Cancelled);
+    assert!(matches!(results[3].outcome, OpenAttempt::InProgress));
+    assert!(matches!(results[4].outcome, OpenAttempt::Terminal(SessionStatus::Cancelled)));
+    assert!(matches!(results[5].outcome, OpenAttempt::Terminal(SessionStatus::Expired)));
+    assert_eq!(world.event_types(&due).await, ["verification.session.expired"]);
+    assert_eq!(attempt(6).handoff_expires_at, later.plus(HANDOFF_LIFE / 2), "no later than its session");
+    assert!(matches!(results[7].outcome, OpenAttempt::NotFound) && results[7].session.is_none());
+    assert_eq!(attempt(8).id, attempt(0).id);
+    assert_eq!(world.store.list_attempts(&foreign).await.unwrap().len(), 0);
+    let stored = world.store.list_attempts(&fresh).await.unwrap();
+    assert_eq!(stored.iter().map(|one| &one.id).collect::<Vec<_>>(), [&attempt(0).id]);
+}
+
+async fn a_session_comes_with_its_evidence_or_not_at_all(world: World) {
+    let new = |endpoints| super::harness::new_session(&world.organisation, ContractVersion::V2, endpoints, START);
+    let submit = |session: crate::NewSession| {
+        let attempt = new_attempt(&session.id, START);
+        world.store.submit_in_new_session(session, attempt, submission(1), None, START)
+    };
+    let made = submit(new(None)).await.unwrap();
+    assert_eq!((made.session.status, made.attempt.phase), (SessionStatus::InProgress, Phase::Queued));
+    assert_eq!(made.attempt.session_id, made.session.id);
+    assert_eq!(world.lease(&made.attempt.id, START).await.selected_field_keys.len(), 2);
+
+    let unknown = proofmill_contract::EndpointId::generate(START, &mut rand::rng());
+    let refused = new(Some(vec![unknown]));
+    let id = refused.id.clone();
+    assert!(matches!(submit(refused).await, Err(crate::StoreError::EndpointUnavailable(_))));
+    assert!(world.store.session(None, &id, START).await.unwrap().is_none());
 }
 
 async fn using_the_write_token_starts_the_session(world: World) {

@@ -111,6 +111,12 @@ async fn an_organisation_and_its_keys_read_back_and_change(world: World) {
     assert_eq!((changed.name.as_str(), changed.default_contract_version), ("Example Bank", ContractVersion::V1));
     assert_eq!((changed.created_at, changed.updated_at), (START, later));
     assert_eq!(changed.document_id_key_sealed, [1, 2, 3]);
+    let stale = OrganisationUpdate { sandbox: Some(false), if_unchanged_since: Some(START), ..Default::default() };
+    let refused = store.update_organisation(&world.organisation, stale.clone(), later).await;
+    assert!(matches!(refused, Err(StoreError::Conflict(_))));
+    let fresh = OrganisationUpdate { if_unchanged_since: Some(later), ..stale };
+    let live = store.update_organisation(&world.organisation, fresh, later).await.unwrap().unwrap();
+    assert!(!live.sandbox && live.default_contract_version == ContractVersion::V1);
     assert_eq!(store.list_organisations().await.unwrap().len(), 1);
 
     let key = |prefix: &str, byte: u8| NewApiKey {
@@ -139,8 +145,8 @@ async fn an_organisation_and_its_keys_read_back_and_change(world: World) {
 
 async fn migrations_run_from_several_processes_at_once_and_readiness_tells_when_they_have_not(world: World) {
     world.store.ready().await.unwrap();
-    let tables = "deliveries idempotency_keys events encryption_keys signing_secrets webhook_endpoints attempts \
-                  sessions reader_keys api_keys organisations __diesel_schema_migrations";
+    let tables = "deliveries idempotency_keys events encryption_keys signing_secrets endpoint_breakers webhook_endpoints attempts \
+                  sessions retired_id_keys reader_keys api_keys organisations __diesel_schema_migrations";
     for table in tables.split_whitespace() {
         world.store.execute(&format!("DROP TABLE {table}")).await.unwrap();
     }
@@ -166,7 +172,7 @@ async fn an_unusable_url_is_a_configuration_error_that_does_not_quote_it() {
 #[test]
 fn connections_that_the_server_closed_are_replaced() {
     on_postgres(|world| async move {
-        let end_all = "SELECT CAST(count(pg_terminate_backend(pid)) AS TEXT) AS text FROM pg_stat_activity \
+        let end_all = "SELECT CAST(count(pg_terminate_backend(pid, 5000)) AS TEXT) AS text FROM pg_stat_activity \
                        WHERE datname = current_database() AND pid <> pg_backend_pid()";
         world.store.organisation(&world.organisation).await.unwrap().unwrap();
         let killer = Store::open(StoreConfig { url: world.url.clone(), pool_size: 1 }).await.unwrap();

@@ -1,0 +1,16 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod effective;
+mod error;
+mod layer;
+mod load;
+mod manual;
+mod number;
+mod schema;
+
+pub use effective::Effective;
+pub use error::{Refusal, SettingsError};
+pub use load::{ConfigArgs, Loaded, load};
+pub use manual::check_manual;
+pub use number::number;

@@ -1,0 +1,233 @@
+//! Claiming deliveries that are due.
+
+use std::collections::HashMap;
+
+use diesel::dsl::count_star;
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Text};
+use proofmill_contract::Timestamp;
+
+use super::backend::{Conn, lock_free};
+use super::endpoints::disable;
+use super::{breakers, deliveries, secrets};
+use crate::breaker::State;
+use crate::error::StoreError;
+use crate::limits::{lease_token, sql_limit};
+use crate::model::{ClaimRequest, Claimed, DeliveryStatus, DueDelivery};
+use crate::rows::{DeliveryRow, EndpointRow, count, parse};
+use crate::schema::{deliveries as rows, endpoint_breakers, webhook_endpoints};
+
+/// Endpoints that one claim looks at. The next claim goes on behind the last of them, so that each gets its turn
+/// however many there are.
+const ENDPOINTS: i64 = 256;
+
+pub(crate) fn claim(conn: &mut Conn, request: &ClaimRequest, now: Timestamp) -> Result<Claimed, StoreError> {
+    deliveries::reclaim_lost(conn, now)?;
+    let (waiting, next) = waiting(conn, request.after.as_deref().unwrap_or_default(), now)?;
+    if waiting.is_empty() || request.limit == 0 {
+        return Ok(Claimed { deliveries: Vec::new(), after: next });
+    }
+    let ids: Vec<&str> = waiting.iter().map(String::as_str).collect();
+    // The endpoints' rows are held until commit, so that two senders cannot fill one endpoint's cap twice; a sender skips
+    // those that another is just claiming.
+    let query = webhook_endpoints::table
+        .filter(webhook_endpoints::id.eq_any(&ids))
+        .order(webhook_endpoints::id)
+        .select(EndpointRow::as_select());
+    let mut endpoints: HashMap<String, EndpointRow> =
+        lock_free!(query).load(conn)?.into_iter().map(|row: EndpointRow| (row.id.clone(), row)).collect();
+    let breakers = breakers::of(conn, &ids)?;
+    let in_flight: HashMap<String, i64> = rows::table
+        .filter(rows::status.eq(DeliveryStatus::Sending.as_str()))
+        .filter(rows::endpoint_id.eq_any(&ids))
+        .group_by(rows::endpoint_id)
+        .select((rows::endpoint_id, count_star()))
+        .load::<(String, i64)>(conn)?
+        .into_iter()
+        .collect();
+    let mut probes = Probes::new(request.probes);
+
+    let token = lease_token();
+    let mut claimed = Vec::new();
+    for id in &waiting {
+        let Some(endpoint) = endpoints.remove(id) else { continue };
+        if !endpoint.enabled || endpoint.deleted_at.is_some() {
+            // Written by a settle that read the endpoint just before it was disabled.
+            disable(conn, id, "endpoint_disabled", now)?;
+            continue;
+        }
+        let busy = in_flight.get(id).copied().unwrap_or(0);
+        let state = breakers.get(id).map_or(State::Closed, |breaker| breaker.state(now));
+        let cap = match state {
+            State::Closed => sql_limit(request.per_endpoint),
+            State::HalfOpen if busy == 0 && probes.take(conn)? => 1,
+            State::HalfOpen | State::Open => 0,
+        };
+        let free = cap.saturating_sub(busy).min(sql_limit(request.limit - claimed.len()));
+        if free > 0 {
+            claimed.extend(take(conn, endpoint, free, &token, now.plus(request.lease_for), now)?);
+        }
+        if claimed.len() >= request.limit {
+            let after = Some(id.clone());
+            return Ok(Claimed { deliveries: with_secrets(conn, claimed, token, now)?, after });
+        }
+    }
+    Ok(Claimed { deliveries: with_secrets(conn, claimed, token, now)?, after: next })
+}
+
+/// Tries of half-open breakers that may begin: endpoints that hang must not fill the senders together either.
+struct Probes {
+    most: i64,
+    free: Option<i64>,
+}
+
+impl Probes {
+    fn new(most: usize) -> Self {
+        Self { most: sql_limit(most), free: None }
+    }
+
+    fn take(&mut self, conn: &mut Conn) -> Result<bool, StoreError> {
+        let free = match self.free {
+            Some(free) => free,
+            None => self.most - under_way(conn)?,
+        };
+        self.free = Some(free - 1);
+        Ok(free > 0)
+    }
+}
+
+/// Deliveries being sent to endpoints whose breaker is not closed.
+fn under_way(conn: &mut Conn) -> Result<i64, StoreError> {
+    let suspects = endpoint_breakers::table
+        .filter(endpoint_breakers::open_until.is_not_null())
+        .select(endpoint_breakers::endpoint_id);
+    Ok(rows::table
+        .filter(rows::status.eq(DeliveryStatus::Sending.as_str()))
+        .filter(rows::endpoint_id.eq_any(suspects))
+        .count()
+        .get_result(conn)?)
+}
+
+#[derive(QueryableByName)]
+struct Waiting {
+    #[diesel(sql_type = Text)]
+    endpoint_id: String,
+}
+
+/// Endpoints with a delivery that is due, whose breaker is not open: by id, from the one behind `after`, then around.
+/// And where the next claim should go on.
+fn waiting(conn: &mut Conn, after: &str, now: Timestamp) -> Result<(Vec<String>, Option<String>), StoreError> {
+    let mut found = scan(conn, after, now)?;
+    let full = |found: &[String]| i64::try_from(found.len()).unwrap_or(i64::MAX) >= ENDPOINTS;
+    if full(&found) {
+        let last = found.last().cloned();
+        return Ok((found, last));
+    }
+    if !after.is_empty() {
+        let again = scan(conn, "", now)?;
+        found.extend(again.into_iter().take_while(|id| id.as_str() <= after));
+    }
+    Ok((found, None))
+}
+
+/// A loose index scan over `deliveries_due`: one probe for each endpoint that has something waiting, however much it is
+/// and however many endpoints have nothing. The status is written out, for an index on a condition is used only
+/// where the condition can be seen.
+fn scan(conn: &mut Conn, after: &str, now: Timestamp) -> Result<Vec<String>, StoreError> {
+    let found: Vec<Waiting> = diesel::sql_query(
+        "WITH RECURSIVE waiting (endpoint_id) AS ( \
+            SELECT (SELECT endpoint_id FROM deliveries \
+                    WHERE status = 'pending' AND endpoint_id > $1 ORDER BY endpoint_id LIMIT 1) \
+            UNION ALL \
+            SELECT (SELECT d.endpoint_id FROM deliveries d \
+                    WHERE d.status = 'pending' AND d.endpoint_id > w.endpoint_id ORDER BY d.endpoint_id LIMIT 1) \
+            FROM waiting w WHERE w.endpoint_id IS NOT NULL \
+         ) \
+         SELECT w.endpoint_id FROM waiting w \
+         WHERE w.endpoint_id IS NOT NULL \
+           AND EXISTS (SELECT 1 FROM deliveries d \
+                       WHERE d.status = 'pending' AND d.endpoint_id = w.endpoint_id AND d.next_attempt_at <= $2) \
+           AND NOT EXISTS (SELECT 1 FROM endpoint_breakers b \
+                           WHERE b.endpoint_id = w.endpoint_id AND b.open_until > $2) \
+         LIMIT $3",
+    )
+    .bind::<Text, _>(after)
+    .bind::<BigInt, _>(now.0)
+    .bind::<BigInt, _>(ENDPOINTS)
+    .load(conn)?;
+    Ok(found.into_iter().map(|waiting| waiting.endpoint_id).collect())
+}
+
+struct Taken {
+    row: DeliveryRow,
+    url: String,
+    due_at: i64,
+}
+
+/// Marks up to `free` due deliveries of one endpoint as `sending`.
+fn take(
+    conn: &mut Conn,
+    endpoint: EndpointRow,
+    free: i64,
+    token: &str,
+    until: Timestamp,
+    now: Timestamp,
+) -> Result<Vec<Taken>, StoreError> {
+    let due = rows::table
+        .filter(rows::endpoint_id.eq(&endpoint.id))
+        .filter(rows::status.eq(DeliveryStatus::Pending.as_str()))
+        .filter(rows::next_attempt_at.le(now.0))
+        .order(rows::next_attempt_at)
+        .limit(free)
+        .select((rows::id, rows::next_attempt_at));
+    let due: HashMap<String, Option<i64>> = lock_free!(due).load(conn)?.into_iter().collect();
+    let taken: Vec<DeliveryRow> = diesel::update(rows::table.filter(rows::id.eq_any(due.keys())))
+        .set((
+            rows::status.eq(DeliveryStatus::Sending.as_str()),
+            rows::next_attempt_at.eq(None::<i64>),
+            rows::tries.eq(rows::tries + 1),
+            rows::lease_token.eq(token),
+            rows::lease_until.eq(until.0),
+            rows::updated_at.eq(now.0),
+        ))
+        .returning(DeliveryRow::as_returning())
+        .get_results(conn)?;
+    let due_at = |row: &DeliveryRow| due.get(&row.id).copied().flatten().unwrap_or(now.0);
+    Ok(taken.into_iter().map(|row| Taken { due_at: due_at(&row), row, url: endpoint.url.clone() }).collect())
+}
+
+fn with_secrets(
+    conn: &mut Conn,
+    claimed: Vec<Taken>,
+    token: String,
+    now: Timestamp,
+) -> Result<Vec<DueDelivery>, StoreError> {
+    if claimed.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut endpoints: Vec<&str> = claimed.iter().map(|taken| taken.row.endpoint_id.as_str()).collect();
+    endpoints.sort_unstable();
+    endpoints.dedup();
+    let mut sealed: HashMap<String, Vec<Vec<u8>>> = HashMap::new();
+    for secret in secrets::valid(conn, &endpoints, now)? {
+        sealed.entry(secret.endpoint_id).or_default().push(secret.sealed);
+    }
+    claimed
+        .into_iter()
+        .map(|Taken { row, url, due_at }| {
+            Ok(DueDelivery {
+                id: parse(&row.id, "deliveries.id")?,
+                lease_token: token.clone(),
+                event_id: parse(&row.event_id, "deliveries.event_id")?,
+                event_type: parse(&row.event_type, "deliveries.event_type")?,
+                secrets_sealed: sealed.get(&row.endpoint_id).cloned().unwrap_or_default(),
+                endpoint_id: parse(&row.endpoint_id, "deliveries.endpoint_id")?,
+                organisation_id: parse(&row.organisation_id, "deliveries.organisation_id")?,
+                url,
+                payload: row.payload.ok_or(StoreError::Corrupt("deliveries.payload"))?,
+                try_number: count(row.tries, "deliveries.tries")?,
+                due_at: Timestamp(due_at),
+            })
+        })
+        .collect()
+}
