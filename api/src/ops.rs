@@ -14,7 +14,7 @@ use proofmill_queue::Queue;
 use proofmill_store::Store;
 use proofmill_telemetry::{METRICS_CONTENT_TYPE, Metrics};
 use proofmill_vault::Vault;
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
 /// A part that hangs is as unready as one that fails.
@@ -23,18 +23,22 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
 /// Asks whether a part is ready; the text of an error is for operators.
 pub type Check = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
+/// Says something about a part that is worth knowing while it is ready, too.
+pub type About = Arc<dyn Fn() -> Value + Send + Sync>;
+
 /// What the operator's port shows.
 #[derive(Clone)]
 pub struct Ops {
     metrics: Arc<Metrics>,
     shutdown: CancellationToken,
     checks: Vec<(&'static str, Check)>,
+    about: Vec<(&'static str, About)>,
 }
 
 impl Ops {
     /// Without any part yet. Once `shutdown` is cancelled the process is not ready, so that no new work is sent to it.
     pub fn new(metrics: Arc<Metrics>, shutdown: CancellationToken) -> Self {
-        Self { metrics, shutdown, checks: Vec::new() }
+        Self { metrics, shutdown, checks: Vec::new(), about: Vec::new() }
     }
 
     /// Adds a part.
@@ -45,6 +49,13 @@ impl Ops {
         Fut: Future<Output = Result<(), String>> + Send + 'static,
     {
         self.checks.push((part, Arc::new(move || Box::pin(check()))));
+        self
+    }
+
+    /// Adds what `/readyz` says about a part under `details`, ready or not.
+    #[must_use]
+    pub fn about(mut self, part: &'static str, about: impl Fn() -> Value + Send + Sync + 'static) -> Self {
+        self.about.push((part, Arc::new(about)));
         self
     }
 
@@ -101,7 +112,12 @@ async fn readyz(State(ops): State<Arc<Ops>>) -> Response {
     let draining = ops.shutdown.is_cancelled();
     let ready = failing.is_empty() && !draining;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(json!({ "ready": ready, "draining": draining, "failing": failing, "parts": parts }))).into_response()
+    let mut body = json!({ "ready": ready, "draining": draining, "failing": failing, "parts": parts });
+    if !ops.about.is_empty() {
+        body["details"] =
+            ops.about.iter().map(|(part, about)| ((*part).to_owned(), about())).collect::<Map<_, _>>().into();
+    }
+    (status, Json(body)).into_response()
 }
 
 async fn metrics(State(ops): State<Arc<Ops>>) -> Response {

@@ -9,7 +9,7 @@ use proofmill_contract::Clock as _;
 use proofmill_telemetry::{Metrics, SystemClock};
 
 use crate::face::{FaceService, FaceStage as _};
-use crate::settings::EngineArgs;
+use crate::settings::{BatchArgs, EngineArgs};
 
 /// How long the broker may take to be reached.
 const QUEUE_WAIT: std::time::Duration = std::time::Duration::from_secs(5);
@@ -45,9 +45,16 @@ pub async fn run(args: DoctorArgs) -> u8 {
 async fn model(args: &DoctorArgs) -> anyhow::Result<String> {
     let pack = crate::face::pack_folder(args.engine.pack.as_deref());
     let metrics = Arc::new(Metrics::new(&crate::build_info("doctor"))?);
-    let (device, threads, max_batch) = (args.engine.device, args.engine.threads(), args.engine.max_batch());
-    let service = FaceService::start(&pack, &args.engine.terms, device, threads, max_batch, metrics)?;
-    let text = format!("{} from {}", service.model(), pack.display());
+    let (device, threads) = (args.engine.device, args.engine.threads());
+    let batch = BatchArgs { record_arrivals: None, ..args.engine.batch.clone() };
+    let service = FaceService::start(&pack, &args.engine.terms, device, threads, &batch, metrics)?;
+    let text = format!(
+        "{} from {}, on {}, batches of {}",
+        service.model(),
+        pack.display(),
+        service.describe(),
+        service.max_batch()
+    );
     service.drain().await;
     Ok(text)
 }

@@ -1,19 +1,25 @@
 //! Evidence in, judgement out: the stages that need no database, shared by the pipeline and the offline job.
 //!
-//! Document gates and picture decoding run on the rayon pool; faces go through the batcher. Pictures are the largest
-//! thing in memory, so only a few attempts may hold decoded pictures that the batcher has not taken yet.
+//! Document gates and picture decoding run on the rayon pool; faces go through the batcher. Decoded pictures are the largest
+//! thing in memory: an attempt reserves what its pictures declare before any of them is decoded, and gives it back when
+//! they are wiped, so that all attempts together keep within one budget, whoever holds them.
+
+mod budget;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
 use proofmill_contract::claims::DocumentData;
-use proofmill_contract::{Checks, Evidence, OrganisationPolicy, Outcome, Part, Timestamp};
+use proofmill_contract::{Checks, Evidence, OrganisationPolicy, Outcome, Part, PresentationAttackDetection, Timestamp};
 use proofmill_emrtd::TrustStore;
-use proofmill_face::Prepared;
+use proofmill_face::{FaceFailure, Prepared, PresentationAttack};
 use proofmill_telemetry::Metrics;
 use proofmill_vault::TerminalSecret;
 use tokio::sync::{Semaphore, oneshot};
+use zeroize::Zeroizing;
+
+use self::budget::{Budget, Reservation};
 
 use crate::attestation::Reader;
 use crate::decide::{self, Decision, DocumentDecision};
@@ -79,6 +85,7 @@ pub struct Engine {
     face: Arc<dyn FaceStage>,
     metrics: Arc<Metrics>,
     slots: Semaphore,
+    memory: Arc<Budget>,
 }
 
 impl Engine {
@@ -86,7 +93,8 @@ impl Engine {
     /// document stage begins.
     pub fn new(trust: impl Into<LiveTrust>, face: Arc<dyn FaceStage>, metrics: Arc<Metrics>, threads: usize) -> Self {
         // One more than threads, so that the pool has its next attempt while one waits for the batcher.
-        Self { trust: trust.into(), face, metrics, slots: Semaphore::new(threads + 1) }
+        let memory = Arc::new(Budget::new(face.memory(), &metrics));
+        Self { trust: trust.into(), face, metrics, slots: Semaphore::new(threads + 1), memory }
     }
 
     /// Judges one attempt.
@@ -99,16 +107,30 @@ impl Engine {
             let (trust, face, metrics) = (self.trust.clone(), self.face.clone(), self.metrics.clone());
             on_pool(move || examine(evidence, &case, &trust.current(), &*face, &metrics)).await?
         };
-        let (checks, pictures, document, kept) = match examined {
-            Examined::Decided { decision, kept } => return Ok(judgement(decision, None, kept)),
-            Examined::Faces { checks, pictures, document, kept } => (checks, pictures, document, kept),
+        let (checks, encoded, document, kept) = match examined {
+            Examined::Decided(decision) => return Ok(judgement(decision, None, None)),
+            Examined::Faces { checks, encoded, document, kept } => (checks, encoded, document, kept),
+        };
+        let room = self.memory.reserve(encoded.memory).await;
+        let room = room.ok_or_else(|| Fault::system("model", "the engine has stopped"))?;
+        let prepared = {
+            let (face, metrics) = (self.face.clone(), self.metrics.clone());
+            on_pool(move || prepare(encoded, room, &*face, &metrics)).await?
+        };
+        let pictures = match prepared {
+            Ok(pictures) => pictures,
+            Err(failure) => {
+                let decision = decide::faces(checks, &failure.verdict(), self.face.model());
+                return Ok(judgement(decision, None, kept));
+            }
         };
         let started = Instant::now();
         let answer = self.face.submit(pictures, lane).await?;
         drop(slot);
-        let verdict = answer.await?;
+        let answered = answer.await?;
         observe(&self.metrics, "embed", started);
-        let decision = decide::faces(checks, &verdict, self.face.model());
+        let mut decision = decide::faces(checks, &answered.verdict, self.face.model());
+        decision.checks.presentation_attack_detection = presentation(answered.presentation_attack);
         Ok(judgement(decision, Some(*document), kept))
     }
 }
@@ -122,16 +144,27 @@ fn judgement(decision: Decision, document: Option<DocumentData>, kept: Option<Ke
     Judgement { decision, document, kept }
 }
 
-/// What the processor stages leave behind; the evidence itself is wiped by then.
-enum Examined {
-    Decided { decision: Decision, kept: Option<Kept> },
-    Faces { checks: Checks, pictures: Prepared, document: Box<DocumentData>, kept: Option<Kept> },
+fn presentation(found: PresentationAttack) -> PresentationAttackDetection {
+    match found {
+        PresentationAttack::NotPerformed => PresentationAttackDetection::NotPerformed,
+        PresentationAttack::BonaFide => PresentationAttackDetection::Passed,
+        PresentationAttack::Attack => PresentationAttackDetection::Failed,
+    }
 }
 
-impl Examined {
-    fn decided(decision: Decision) -> Self {
-        Examined::Decided { decision, kept: None }
-    }
+/// What the document stage leaves behind.
+enum Examined {
+    Decided(Decision),
+    Faces { checks: Checks, encoded: Encoded, document: Box<DocumentData>, kept: Option<Kept> },
+}
+
+/// Pictures that are not decoded yet. Wiped when dropped.
+struct Encoded {
+    portrait: Zeroizing<Vec<u8>>,
+    /// Whose selfies they are.
+    evidence: Evidence,
+    /// Bytes that decoding takes.
+    memory: usize,
 }
 
 fn examine(
@@ -148,28 +181,39 @@ fn examine(
     let decided = decide::document(&verified.report, document::attestation(&evidence, case), &case.policy);
     count(metrics, &verified.report, &decided);
     let checks = match decided {
-        DocumentDecision::Rejected(decision) => return Examined::decided(decision),
+        DocumentDecision::Rejected(decision) => return Examined::Decided(decision),
         DocumentDecision::Faces(checks) => checks,
     };
     let (Some(mrz), Some(portrait)) = (&verified.mrz, &verified.portrait) else {
-        return Examined::decided(decide::content_unusable(checks, "document_content_absent"));
+        return Examined::Decided(decide::content_unusable(checks, "document_content_absent"));
     };
     let document = match document::data(mrz, portrait, &case.selected_field_keys) {
         Ok(document) => document,
-        Err(reason) => return Examined::decided(decide::content_unusable(checks, reason)),
+        Err(reason) => return Examined::Decided(decide::content_unusable(checks, reason)),
     };
-    let selfies: Vec<&[u8]> = evidence.selfies().collect();
-    let started = Instant::now();
-    let prepared = face.prepare(portrait.image, &selfies);
-    observe(metrics, "decode", started);
+    let memory = face.memory_for(portrait.image, &evidence.selfies().collect::<Vec<_>>());
+    let portrait = Zeroizing::new(portrait.image.to_vec());
     let signer = verified.signer.filter(|_| matches!(case.chip, ChipEvidence::Submitted { keep: true }));
     let kept = signer.and_then(|signer| {
         Some(Kept::new(evidence.take(Part::Dg1)?, evidence.take(Part::Dg2)?, signer, checks.clone()))
     });
-    match prepared {
-        Ok(pictures) => Examined::Faces { checks, pictures, document: Box::new(document), kept },
-        Err(failure) => Examined::Decided { decision: decide::faces(checks, &failure.verdict(), face.model()), kept },
-    }
+    Examined::Faces { checks, encoded: Encoded { portrait, evidence, memory }, document: Box::new(document), kept }
+}
+
+/// Decodes. The evidence itself is wiped when this returns; its part of the budget stays with the pictures.
+fn prepare(
+    encoded: Encoded,
+    mut room: Reservation,
+    face: &dyn FaceStage,
+    metrics: &Metrics,
+) -> Result<Prepared, FaceFailure> {
+    let started = Instant::now();
+    let selfies: Vec<&[u8]> = encoded.evidence.selfies().collect();
+    let prepared = face.prepare(&encoded.portrait, &selfies);
+    observe(metrics, "decode", started);
+    let pictures = prepared?;
+    room.keep(pictures.bytes());
+    Ok(pictures.holding(room))
 }
 
 /// Names of departures and reasons: nothing of a document, and no more of them than the libraries have.

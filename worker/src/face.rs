@@ -1,27 +1,47 @@
 //! The face stage as the pipeline sees it: prepare on a processor thread, then one answer from a batch.
 
+mod gates;
+mod operations;
+mod recorder;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use futures::future::BoxFuture;
+use proofmill_face::decode::memory;
 use proofmill_face::{
-    BatchConfig, BatchReport, BatchService, Device, EngineError, FaceFailure, FaceVerdict, LoadOptions, MatchPolicy,
-    Matcher, Pack, PackIdentity, Prepared,
+    BatchConfig, BatchEngine, BatchService, DecodeLimits, Device, EngineError, FaceFailure, FaceOutcome, LoadOptions,
+    MatchPolicy, Matcher, Pack, PackIdentity, Prepared, Setup, Standby,
 };
 use proofmill_telemetry::Metrics;
 
+pub use self::gates::GateArgs;
 pub use proofmill_face::Lane as FaceLane;
 
 use crate::engine::Fault;
+use crate::settings::BatchArgs;
+
+use operations::Observer;
 
 /// The answer of a batch, to come.
-pub type FaceAnswer = BoxFuture<'static, Result<FaceVerdict, Fault>>;
+pub type FaceAnswer = BoxFuture<'static, Result<FaceOutcome, Fault>>;
 
 /// The face stage. A trait, so that tests can put faults around the real one.
 pub trait FaceStage: Send + Sync + 'static {
     /// Decodes portrait and selfies; processor work.
     fn prepare(&self, portrait: &[u8], selfies: &[&[u8]]) -> Result<Prepared, FaceFailure>;
+
+    /// Bytes that decoding takes at most, by what the pictures' headers declare.
+    fn memory_for(&self, portrait: &[u8], selfies: &[&[u8]]) -> usize {
+        let frames = selfies.iter().map(|selfie| memory(selfie, &DecodeLimits::selfie()));
+        memory(portrait, &DecodeLimits::portrait()) + frames.sum::<usize>()
+    }
+
+    /// Bytes of decoded pictures that may be in memory at once.
+    fn memory(&self) -> usize {
+        PROCESSOR_MEMORY
+    }
 
     /// Hands pictures to the batcher, waiting for room; the inner future is the verdict.
     fn submit(&self, pictures: Prepared, lane: FaceLane) -> BoxFuture<'_, Result<FaceAnswer, Fault>>;
@@ -57,6 +77,9 @@ pub struct PackTerms {
     /// pack has none
     #[arg(long, value_name = "RATE", env = "PROOFMILL_FALSE_MATCH_RATE", value_parser = rate)]
     pub false_match_rate: Option<f64>,
+    /// Limits of the face gates
+    #[command(flatten)]
+    pub gates: GateArgs,
 }
 
 impl PackTerms {
@@ -68,13 +91,15 @@ impl PackTerms {
     /// The policy under which `pack` decides.
     ///
     /// # Errors
-    /// The pack has no operating point for the rate that was asked for.
+    /// The pack has no operating point for the rate that was asked for, or the gates contradict one another.
     pub fn policy(&self, pack: &Pack) -> anyhow::Result<MatchPolicy> {
         let operating_point = match self.false_match_rate {
             Some(rate) => Some(pack.operating_point_for(rate)?.name.clone()),
             None => self.operating_point.clone(),
         };
-        Ok(MatchPolicy { operating_point, ..MatchPolicy::default() })
+        let mut policy = MatchPolicy { operating_point, ..pack.policy() };
+        self.gates.apply(&mut policy)?;
+        Ok(policy)
     }
 }
 
@@ -90,11 +115,27 @@ pub struct FaceService {
     matcher: Arc<Matcher>,
     batches: BatchService,
     model: String,
+    max_batch: usize,
+    memory: usize,
     devices: Vec<Device>,
+    /// Why there is no device but the processor: the name in metrics and the text.
+    processor: Option<(&'static str, String)>,
+    metrics: Arc<Metrics>,
 }
 
+/// Most attempts in a batch on the processor: larger ones are no faster there, and slower to answer.
+const PROCESSOR_BATCH: usize = 8;
+/// Bytes of decoded pictures in memory at once, where no GPU wants many: a hundred ordinary attempts, or one of five pictures
+/// of 25 megapixels.
+const PROCESSOR_MEMORY: usize = 512 << 20;
+/// The same on a GPU. An attempt has two faces at least, so that this many fill its largest pass of 512.
+const GPU_BATCH: usize = 256;
+/// What the pictures of an attempt take decoded, about: a portrait and a selfie of a megapixel.
+const ATTEMPT_BYTES: usize = 4 << 20;
+
 impl FaceService {
-    /// Loads the pack and starts the executor threads.
+    /// Loads the pack on every device that `choice` amounts to and starts the executor threads. When all CUDA devices fail
+    /// later, the processor takes over, unless `choice` was CUDA alone.
     ///
     /// # Errors
     /// The pack is absent, not the one it claims to be, refused by `terms`, or does not fit the device.
@@ -103,36 +144,74 @@ impl FaceService {
         terms: &PackTerms,
         choice: DeviceChoice,
         threads: usize,
-        max_batch: Option<usize>,
+        batch: &BatchArgs,
         metrics: Arc<Metrics>,
     ) -> anyhow::Result<Self> {
         let devices = devices(choice)?;
         let mut matchers = Vec::with_capacity(devices.len());
         for device in &devices {
-            let loaded = load(pack, terms.options())?;
-            let policy = terms.policy(&loaded)?;
-            let matcher = Matcher::with_policy(loaded, *device, threads, policy)
-                .with_context(|| format!("cannot build the model pack {} on {device}", pack.display()))?;
-            matchers.push(Arc::new(matcher));
+            matchers.push(Arc::new(build(pack, terms, *device, threads)?));
         }
         let matcher = matchers.first().context("no device to run on")?.clone();
-        let on_gpu = devices.iter().any(|device| matches!(device, Device::Cuda(_)));
-        let identity = matcher.identity();
-        let model = record(identity);
-        let batches =
-            BatchService::spawn_observed(matchers, batches(max_batch, on_gpu), move |report| observe(&metrics, report));
-        Ok(Self { matcher, batches, model, devices })
+        let standby = (choice == DeviceChoice::Auto && !devices.contains(&Device::Cpu)).then(|| {
+            let (pack, terms) = (pack.to_owned(), terms.clone());
+            let build = move || match build(&pack, &terms, Device::Cpu, threads) {
+                Ok(matcher) => Ok(Arc::new(matcher) as Arc<dyn BatchEngine<Prepared>>),
+                Err(error) => Err(EngineError::Config(format!("{error:#}"))),
+            };
+            Standby { device: Device::Cpu, max_batch: PROCESSOR_BATCH, build: Box::new(build) }
+        });
+        let engines = matchers.into_iter().map(|matcher| matcher as Arc<dyn BatchEngine<Prepared>>).collect();
+        let mut service = Self::over(matcher, engines, standby, batch, metrics)?;
+        if devices.contains(&Device::Cpu) {
+            let why = match proofmill_face::discovery().fallback.as_ref() {
+                Some(fallback) if choice == DeviceChoice::Auto => (fallback.as_str(), fallback.to_string()),
+                _ => ("asked_for", "asked for".to_owned()),
+            };
+            service.metrics.face_fallback.with_label_values(&[why.0]).set(1);
+            service.processor = Some(why);
+        }
+        Ok(service)
     }
 
-    /// Where it runs.
+    /// The same over engines that are built already; `matcher` decodes.
+    ///
+    /// # Errors
+    /// The recording of arrivals cannot be written.
+    pub fn over(
+        matcher: Arc<Matcher>,
+        engines: Vec<Arc<dyn BatchEngine<Prepared>>>,
+        standby: Option<Standby<Prepared>>,
+        batch: &BatchArgs,
+        metrics: Arc<Metrics>,
+    ) -> anyhow::Result<Self> {
+        let devices: Vec<Device> = engines.iter().map(|engine| engine.device()).collect();
+        let on_gpu = devices.iter().any(|device| matches!(device, Device::Cuda(_)));
+        let config = batches(batch, on_gpu);
+        let (max_batch, memory) = (config.max_batch, config.max_bytes);
+        let all = devices.iter().copied().chain(standby.as_ref().map(|standby| standby.device));
+        let observer = Observer::new(metrics.clone(), all, batch.record_arrivals.as_deref())?;
+        let setup = Setup { engines, standby, config, observer: Box::new(move |event| observer.hear(event)) };
+        Ok(Self {
+            model: record(matcher.identity()),
+            matcher,
+            batches: BatchService::start(setup),
+            max_batch,
+            memory,
+            devices,
+            processor: None,
+            metrics,
+        })
+    }
+
+    /// Where it was started; [`Self::describe`] says what works.
     pub fn devices(&self) -> &[Device] {
         &self.devices
     }
 
-    /// Why it runs on the processor, when no CUDA device was to be had; for readiness texts.
-    pub fn fallback(&self) -> Option<&'static proofmill_face::Fallback> {
-        let discovery = proofmill_face::discovery();
-        discovery.fallback.as_ref().filter(|_| self.devices.contains(&Device::Cpu))
+    /// Most attempts in one batch.
+    pub fn max_batch(&self) -> usize {
+        self.max_batch
     }
 
     /// The matcher, for tools.
@@ -146,16 +225,40 @@ impl FaceService {
     }
 }
 
+/// Loads the pack and builds its networks on a device.
+fn build(pack: &Path, terms: &PackTerms, device: Device, threads: usize) -> anyhow::Result<Matcher> {
+    let loaded = load(pack, terms.options())?;
+    let policy = terms.policy(&loaded)?;
+    Matcher::with_policy(loaded, device, threads, policy)
+        .with_context(|| format!("cannot build the model pack {} on {device}", pack.display()))
+}
+
 impl FaceStage for FaceService {
+    fn memory_for(&self, portrait: &[u8], selfies: &[&[u8]]) -> usize {
+        self.matcher.memory(portrait, selfies)
+    }
+
+    fn memory(&self) -> usize {
+        self.memory
+    }
+
     fn prepare(&self, portrait: &[u8], selfies: &[&[u8]]) -> Result<Prepared, FaceFailure> {
-        self.matcher.prepare(portrait, selfies)
+        let prepared = self.matcher.prepare(portrait, selfies);
+        if let Err(failure) = &prepared {
+            operations::count(&self.metrics, &failure.verdict());
+        }
+        prepared
     }
 
     fn submit(&self, pictures: Prepared, lane: FaceLane) -> BoxFuture<'_, Result<FaceAnswer, Fault>> {
         Box::pin(async move {
             let ticket = self.batches.submit(pictures, lane).await.map_err(|error| Fault::system("model", &error))?;
-            let answer: FaceAnswer =
-                Box::pin(async move { ticket.await.map(|outcome| outcome.verdict).map_err(Fault::from) });
+            let metrics = self.metrics.clone();
+            let answer: FaceAnswer = Box::pin(async move {
+                let outcome = ticket.await?;
+                operations::count(&metrics, &outcome.verdict);
+                Ok(outcome)
+            });
             Ok(answer)
         })
     }
@@ -169,26 +272,23 @@ impl From<EngineError> for Fault {
     fn from(error: EngineError) -> Self {
         match error {
             EngineError::Panicked => Fault::Poison(error.to_string()),
-            EngineError::OutOfMemory(_) | EngineError::NoDevice(_) => Fault::system("gpu", &error),
+            EngineError::OutOfMemory(_) | EngineError::NoDevice(_) | EngineError::OutOfService(_) => {
+                Fault::system("gpu", &error)
+            }
             _ => Fault::system("model", &error),
         }
     }
 }
 
-/// How batches are formed: small ones keep a processor's caches warm and its answers quick, a GPU wants many.
-fn batches(max_batch: Option<usize>, on_gpu: bool) -> BatchConfig {
-    let max_batch = max_batch.unwrap_or(if on_gpu { 64 } else { 8 });
-    let config = BatchConfig::default();
-    BatchConfig { max_batch, max_waiting: config.max_waiting.max(4 * max_batch), ..config }
-}
-
-fn observe(metrics: &Metrics, report: &BatchReport) {
-    let device = report.device.to_string();
-    metrics.batches.with_label_values(&[report.reason.as_str()]).inc();
-    metrics.batch_items.observe(report.size as f64);
-    metrics.batch_fill_ratio.observe(report.size as f64 / report.capacity.max(1) as f64);
-    metrics.batch_wait_seconds.observe(report.waited.as_secs_f64());
-    metrics.device_busy_seconds.with_label_values(&[&*device]).inc_by(report.busy.as_secs_f64());
+/// How batches are formed: small ones keep a processor's caches warm and its answers quick, a GPU wants many. On a GPU three
+/// batches are under way at once and the next one waits.
+fn batches(args: &BatchArgs, on_gpu: bool) -> BatchConfig {
+    let default = BatchConfig::default();
+    let max_batch = args.max_batch.map_or(if on_gpu { GPU_BATCH } else { PROCESSOR_BATCH }, usize::from);
+    let max_waiting = default.max_waiting.max(4 * max_batch);
+    let enough = if on_gpu { default.max_bytes.max(max_waiting * ATTEMPT_BYTES) } else { PROCESSOR_MEMORY };
+    let max_bytes = args.face_memory.map_or(enough, |mib| (mib as usize) << 20);
+    BatchConfig { max_batch, max_waiting, max_bytes, ..default }
 }
 
 /// What goes on record with each verdict: name and version, the first twelve digits of the SHA-256 of `pack.toml`, which

@@ -178,15 +178,14 @@ impl Worker {
         let reloader = Reloader::start(source, reload.trust_reload, clock.clone(), metrics.clone()).await?;
 
         let pack = crate::face::pack_folder(engine.pack.as_deref());
-        let (device, max_batch, terms) = (engine.device, engine.max_batch(), engine.terms.clone());
+        let (device, batch, terms) = (engine.device, engine.batch.clone(), engine.terms.clone());
         // Reading and building the networks blocks for seconds.
         let counted = metrics.clone();
-        let loading = move || FaceService::start(&pack, &terms, device, threads, max_batch, counted);
+        let loading = move || FaceService::start(&pack, &terms, device, threads, &batch, counted);
         let face = Arc::new(tokio::task::spawn_blocking(loading).await??);
         let identity = face.matcher().identity();
         metrics.model_info.with_label_values(&[&*identity.name, &*identity.sha256, &*identity.operating_point]).set(1);
-        let devices = face.devices().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        tracing::info!(model = face.model(), devices, threads, "face stage ready");
+        tracing::info!(model = face.model(), devices = face.describe(), threads, "face stage ready");
 
         let stage: Arc<dyn FaceStage> = face.clone();
         let engine = Arc::new(Engine::new(reloader.live(), stage, metrics.clone(), threads));
@@ -207,9 +206,10 @@ impl Worker {
     }
 
     fn ops(&self) -> Ops {
-        Ops::new(self.metrics.clone(), self.shutdown.clone())
+        let ops = Ops::new(self.metrics.clone(), self.shutdown.clone())
             .with_storage(self.opened.store.clone(), self.opened.vault.clone(), self.clock.clone())
-            .with_queue(self.queue.clone())
+            .with_queue(self.queue.clone());
+        self.face.clone().show(ops)
     }
 
     /// Pipeline, sender and sweeps until a signal, drained.
@@ -241,7 +241,7 @@ impl Worker {
             engine: self.engine,
             webhooks_due,
         };
-        let pipeline = Pipeline::new(parts, self.pipeline.config());
+        let pipeline = Pipeline::new(parts, self.pipeline.config(self.face.max_batch()));
         let (shutdown, face, reloader) = (self.shutdown, self.face, self.reloader);
         Ok(async move {
             // Verdicts settled while draining may still be sent: the sender stops after the pipeline.

@@ -36,20 +36,32 @@ pub struct EngineArgs {
     /// Processor threads, for documents and pictures and for libtorch alike [default: one per core]
     #[arg(long, value_name = "N", env = "PROOFMILL_THREADS")]
     pub threads: Option<usize>,
-    /// Most attempts in one face batch [default: 8 on a processor, more on a GPU]
+    /// How faces are batched
+    #[command(flatten)]
+    pub batch: BatchArgs,
+}
+
+/// How faces are batched.
+#[derive(Args, Clone, Debug, Default)]
+pub struct BatchArgs {
+    /// Most attempts in one face batch [default: 8 on a processor, 256 on a GPU]
     #[arg(long, value_name = "N", env = "PROOFMILL_MAX_BATCH", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub max_batch: Option<u16>,
+    /// Most memory for decoded pictures, in MiB: of attempts that are being decoded, wait for a face batch or are in one. An
+    /// attempt that needs more than all of it runs alone [default: 512 on a processor; 4 MiB for each of four batches'
+    /// attempts on a GPU]
+    #[arg(long, value_name = "MIB", env = "PROOFMILL_FACE_MEMORY", value_parser = clap::value_parser!(u32).range(16..))]
+    pub face_memory: Option<u32>,
+    /// Record when attempts reach the batcher and how long batches take, in a CSV file for the batch simulator; neither ids nor
+    /// times of day
+    #[arg(long, value_name = "FILE", env = "PROOFMILL_RECORD_ARRIVALS")]
+    pub record_arrivals: Option<PathBuf>,
 }
 
 impl EngineArgs {
     /// The number of threads; also sizes the processor pool, which must happen before its first use.
     pub fn threads(&self) -> usize {
         processor_threads(self.threads)
-    }
-
-    /// The most attempts of one face batch, if asked for.
-    pub fn max_batch(&self) -> Option<usize> {
-        self.max_batch.map(usize::from)
     }
 
     /// Where trust comes from: what is named, or else the first of `fallbacks` that exists.
@@ -159,9 +171,9 @@ impl PolicyArgs {
 /// How the pipeline works.
 #[derive(Args, Clone, Debug)]
 pub struct PipelineArgs {
-    /// Attempts held at once per lane: a few face batches
-    #[arg(long, value_name = "N", env = "PROOFMILL_PREFETCH", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
-    pub prefetch: u16,
+    /// Attempts held at once per lane [default: four face batches, at least 32]
+    #[arg(long, value_name = "N", env = "PROOFMILL_PREFETCH", value_parser = clap::value_parser!(u16).range(1..))]
+    pub prefetch: Option<u16>,
     /// Seconds after which another worker may take over an attempt whose worker is silent
     #[arg(long, value_name = "SECONDS", env = "PROOFMILL_LEASE", default_value_t = 60, value_parser = clap::value_parser!(u64).range(3..=3600))]
     pub lease_seconds: u64,
@@ -171,10 +183,12 @@ pub struct PipelineArgs {
 }
 
 impl PipelineArgs {
-    /// The pipeline's configuration.
-    pub fn config(&self) -> PipelineConfig {
+    /// The pipeline's configuration, for a face stage with batches of `max_batch`: while a device runs as many batches as
+    /// it has under way at once (three on a GPU), the next is being opened and decoded.
+    pub fn config(&self, max_batch: usize) -> PipelineConfig {
+        let enough = u16::try_from(max_batch.saturating_mul(4)).unwrap_or(u16::MAX).max(32);
         PipelineConfig {
-            prefetch: self.prefetch,
+            prefetch: self.prefetch.unwrap_or(enough),
             lease: Duration::from_secs(self.lease_seconds),
             max_tries: self.max_tries,
             ..PipelineConfig::default()
@@ -195,7 +209,7 @@ mod tests {
             terms: PackTerms::default(),
             device: DeviceChoice::Cpu,
             threads: Some(1),
-            max_batch: None,
+            batch: BatchArgs::default(),
         }
     }
 
@@ -211,6 +225,18 @@ mod tests {
         assert_eq!(stored.trust_paths(&[folder.path()]).unwrap(), vec![PathBuf::from("/store")]);
         let error = engine(vec![]).trust_paths(&[&missing]).unwrap_err().to_string();
         assert!(error.contains("--trust") && error.contains("none"), "{error}");
+    }
+
+    #[test]
+    fn prefetch_follows_the_batch_unless_it_is_set() {
+        let mut args = PipelineArgs { prefetch: None, lease_seconds: 60, max_tries: 3 };
+        let prefetch = |args: &PipelineArgs, max_batch| args.config(max_batch).prefetch;
+        assert_eq!(
+            [1, 8, 256, 4096, 20_000].map(|max_batch| prefetch(&args, max_batch)),
+            [32, 32, 1024, 16_384, 65_535]
+        );
+        args.prefetch = Some(5);
+        assert_eq!(prefetch(&args, 256), 5);
     }
 
     #[test]

@@ -32,8 +32,17 @@ fn compare(a: &Path, b: &Path) -> (Value, i32) {
     (answer, status)
 }
 
-fn gate<'a>(answer: &'a Value, name: &str) -> &'a Value {
-    answer["gates"].as_array().unwrap().iter().find(|gate| gate["gate"] == name).unwrap()
+fn gate<'a>(answer: &'a Value, picture: &str, name: &str) -> &'a Value {
+    let gates = answer["gates"].as_array().unwrap();
+    gates.iter().find(|gate| gate["gate"] == name && gate["picture"].as_str().unwrap_or("") == picture).unwrap()
+}
+
+/// The gates of a picture that fail, with their reasons.
+fn failing(answer: &Value, picture: &str) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let gates = answer["gates"].as_array().unwrap().iter();
+    let failed = gates.filter(|gate| gate["passed"] == false && gate["picture"].as_str().unwrap_or("") == picture);
+    failed.map(|gate| (text(&gate["gate"]), text(&gate["reason"]))).collect()
 }
 
 #[test]
@@ -82,18 +91,26 @@ fn the_distance_is_given_where_a_gate_refuses() {
 
     let small = file("small.jpg", &jpeg(&scaled(&other, 240)));
     let (answer, status) = compare(&obama, &small);
-    assert_eq!(gate(&answer, "selfie")["reason"], "too_small");
+    assert_eq!(failing(&answer, "b"), [("inter_eye_distance".to_owned(), "too_small".to_owned())]);
+    let eyes = gate(&answer, "b", "inter_eye_distance");
+    assert!(eyes["value"].as_f64().unwrap() < 36.0 && eyes["least"] == 36.0 && eyes["most"].is_null(), "{eyes}");
+    let name = small.to_str().unwrap();
+    let lenient = ["face", "compare", obama.to_str().unwrap(), name, "--json", "--gate", "selfie.min_inter_eye_px=5"];
+    assert!(failing(&worker(&lenient).json(), "b").is_empty());
+    let wrong = worker(&["face", "compare", name, name, "--gate", "selfie.min_eyes=5"]);
+    assert!(wrong.status == 2 && wrong.stderr.contains("selfie.min_eyes"), "{}", wrong.stderr);
     assert_eq!((status, answer["decision"].as_str().unwrap()), (0, "match"), "{answer}");
 
     let two =
         file("two.jpg", &jpeg(&beside(&scaled(&other, 1000), &scaled(&picture(&photos.join("biden.jpg")), 1000))));
     let (answer, status) = compare(&obama, &two);
-    assert_eq!(gate(&answer, "selfie")["reason"], "several_faces");
+    assert_eq!(gate(&answer, "b", "single_face_present")["reason"], "several_faces");
+    assert_eq!(gate(&answer, "b", "single_face_present")["value"], 2.0);
     assert_eq!((status, answer["decision"].as_str().unwrap()), (0, "match"), "the widest face is the same person's");
     assert_eq!(answer["b"]["faces"], 2);
 
     let (answer, status) = compare(&obama, &obama);
-    assert_eq!(gate(&answer, "replay")["reason"], "portrait_replay");
+    assert_eq!(gate(&answer, "", "replay")["reason"], "portrait_replay");
     assert_eq!((status, answer["distance"].as_f64()), (0, Some(0.0)));
     let text = worker(&["face", "compare", obama.to_str().unwrap(), obama.to_str().unwrap()]);
     assert!(text.stdout.contains("the product would refuse this pair: portrait_replay"), "{}", text.stdout);
@@ -109,7 +126,7 @@ fn without_a_face_there_is_no_distance_but_a_reason() {
         let (answer, status) = compare(&photos.join("obama.jpg"), &faceless);
         assert_eq!((status, answer["reason"].as_str().unwrap()), (1, "no_face"), "{answer}");
         assert_eq!((&answer["b"]["faces"], &answer["b"]["error"]), (&0.into(), &Value::Null));
-        assert_eq!(gate(&answer, "selfie")["reason"], "no_face");
+        assert_eq!(failing(&answer, "b"), [("single_face_present".to_owned(), "no_face".to_owned())]);
         assert_eq!(answer["a"]["faces"], 1, "what can be told about the other picture is told");
     }
 }
@@ -141,7 +158,24 @@ fn a_picture_that_cannot_be_used_is_named() {
     let mut corrupt = whole.clone();
     // The first length in the file reaches beyond its end.
     corrupt[4..6].copy_from_slice(&[0, 0]);
-    let cases: [(&str, &[u8], &str); 6] = [
+    // The photo itself has a small picture of itself inside, with a header of its own.
+    let plain = jpeg(&scaled(&picture(&photos.join("obama.jpg")), 400));
+    let frame = plain.windows(2).position(|w| w[0] == 0xff && (0xc0..=0xc2).contains(&w[1])).unwrap();
+    let changed = |at: usize, bytes: &[u8]| {
+        let mut other = plain.clone();
+        other[at..at + bytes.len()].copy_from_slice(bytes);
+        other
+    };
+    let closed = [&whole[..whole.len() / 2], &[0xff, 0xd9]].concat();
+    let (tall, flat) = (changed(frame + 5, &[8, 0]), changed(frame + 5, &[0, 64]));
+    let (arithmetic, twelve) = (changed(frame + 1, &[0xc9]), changed(frame + 4, &[12]));
+    let cases: [(&str, &[u8], &str); 12] = [
+        ("closed.jpg", &closed, "image_truncated"),
+        ("tall.jpg", &tall, "image_truncated"),
+        ("flat.jpg", &flat, "image_corrupt"),
+        ("arithmetic.jpg", &arithmetic, "image_unsupported"),
+        ("twelve.jpg", &twelve, "image_unsupported"),
+        ("animation.gif", b"GIF89a\x01\x00\x01\x00", "image_format_unknown"),
         ("cut.jpg", &whole[..whole.len() / 3], "image_truncated"),
         ("corrupt.jpg", &corrupt, "image_corrupt"),
         ("empty.jpg", b"", "image_empty"),

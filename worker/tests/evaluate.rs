@@ -135,7 +135,9 @@ fn rates_are_counted_by_kind_and_by_group() {
 fn a_file_that_cannot_be_read_is_named_and_no_result() {
     let Some(photos) = photos() else { return };
     let bench = Bench::new(&photos, &["obama.jpg", "obama2.jpg", "obama_partial_face.jpg"]);
-    bench.file("cut.jpg", &std::fs::read(photos.join("biden.jpg")).unwrap()[..9000]);
+    // Closed with an end marker, as a decoder would take it.
+    let cut = [&std::fs::read(photos.join("biden.jpg")).unwrap()[..9000], &[0xff, 0xd9]].concat();
+    bench.file("cut.jpg", &cut);
     bench.file("bomb.jpg", &jpeg_bomb());
     let list = bench.list(
         "a,b,same\nobama.jpg,obama2.jpg,1\nobama.jpg,none.jpg,1\nobama.jpg,cut.jpg,0\nobama.jpg,bomb.jpg,0\n\

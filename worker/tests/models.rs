@@ -105,3 +105,53 @@ fn commands_that_verify_refuse_a_pack_without_a_commercial_licence_and_rates_tha
     let unknown = doctor(&["--allow-non-commercial", "--operating-point", "strict"]);
     assert!(unknown.contains("strict") && unknown.contains("it has imported"), "{unknown}");
 }
+
+#[test]
+fn a_landmarker_of_ones_own_comes_with_the_network_or_nothing_does() {
+    let Some((folder, network)) = setting() else { return };
+    let models = folder.path().join("models");
+    let points = folder.path().join("points.pt");
+    proofmill_face::bench::trace_landmarker(&points).unwrap();
+    let more = ["--commercial-use", "true", "--dimensions", "96", "--landmarker", points.to_str().unwrap()];
+    let ran = import(&models, &network, "pointed", &more);
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    assert!(ran.stdout.contains("arcface4 with a landmarker of its own"), "{}", ran.stdout);
+    let pack = models.join("pointed");
+    let photos = photos().unwrap();
+    let photo = |name: &str| photos.join(name).to_str().unwrap().to_owned();
+    let arguments =
+        ["face", "compare", &photo("obama.jpg"), &photo("obama2.jpg"), "--json", "--pack", pack.to_str().unwrap()];
+    assert!(worker(&arguments).json()["distance"].as_f64().is_some());
+
+    // The embedder returns 96 numbers, which are no points.
+    let wrong = import(&models, &network, "mistaken", &[&more[..5], &[network.to_str().unwrap()]].concat());
+    assert_eq!(wrong.status, 2, "{}", wrong.stdout);
+    assert!(wrong.stderr.contains("landmarker.pt") && !models.join("mistaken").exists(), "{}", wrong.stderr);
+}
+
+#[test]
+fn a_check_shows_what_is_known_of_accuracy_and_measures_throughput() {
+    if photos().is_none() {
+        return;
+    }
+    let ran = worker(&["models", "check", "--device", "cpu"]);
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    for named in [
+        "proofmill-open-1 1.0.0",
+        "every one is the one that pack.toml pins",
+        "author's default, not calibrated at 1e-4",
+        "no false-match rate measured",
+        "self-test passed",
+        "embedder, faces/s",
+    ] {
+        assert!(ran.stdout.contains(named), "{named}: {}", ran.stdout);
+    }
+    let rates: Vec<f64> = ran
+        .stdout
+        .lines()
+        .filter_map(|line| line.split_whitespace().map(str::parse).collect::<Result<Vec<f64>, _>>().ok())
+        .filter(|row| row.len() == 3)
+        .flat_map(|row| row[1..].to_vec())
+        .collect();
+    assert!(rates.len() == 6 && rates.iter().all(|rate| *rate > 0.0), "{}", ran.stdout);
+}

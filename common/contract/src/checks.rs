@@ -40,6 +40,19 @@ pub enum Terminal {
     Integrator,
 }
 
+/// What a detector of presentation attacks (ISO/IEC 30107-3) said of the selfie frames, if there was one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PresentationAttackDetection {
+    /// Nobody looked.
+    #[default]
+    NotPerformed,
+    /// It found a bona fide presentation.
+    Passed,
+    /// It found an attack.
+    Failed,
+}
+
 /// An attempt's gates, in the order in which they decide.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Checks {
@@ -59,6 +72,9 @@ pub struct Checks {
     pub liveness: Gate,
     /// Portrait against selfie.
     pub face_match: Gate,
+    /// Whether the frames were judged to be of a living person.
+    #[serde(default)]
+    pub presentation_attack_detection: PresentationAttackDetection,
     /// Of the document signer.
     pub revocation_status: RevocationStatus,
     /// Whose terminal ran chip authentication, if any did.

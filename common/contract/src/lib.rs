@@ -16,7 +16,7 @@ pub mod share;
 pub mod time;
 pub mod webhook_url;
 
-pub use checks::{Checks, Gate, RevocationStatus, Terminal};
+pub use checks::{Checks, Gate, PresentationAttackDetection, RevocationStatus, Terminal};
 pub use errors::{ApiError, ErrorCode};
 pub use evidence::{Evidence, Part, Secret};
 pub use ids::{

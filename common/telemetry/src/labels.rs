@@ -9,6 +9,12 @@ pub const STAGES: &[&str] = &["intake", "open", "document", "decode", "detect", 
 /// Why a batch was closed.
 pub const CLOSE_REASONS: &[&str] = &["full", "deadline", "idle", "drain", "isolation"];
 
+/// Lanes of the face batcher.
+pub const FACE_LANES: &[&str] = &["interactive", "bulk", "isolated"];
+
+/// Why faces are compared on the processor.
+pub const FALLBACKS: &[&str] = &["no_driver", "no_libtorch_cuda", "no_device", "device_failed", "asked_for"];
+
 /// What became of an attempt.
 pub const OUTCOMES: &[&str] = &["accepted", "rejected", "cancelled"];
 

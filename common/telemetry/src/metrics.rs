@@ -9,7 +9,9 @@ use prometheus::{
     IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-use crate::labels::{CLOSE_REASONS, LANES, OUTCOMES, PARTS, RESULTS, STAGES, SWEEPS, TRUST_KINDS};
+use crate::labels::{
+    CLOSE_REASONS, FACE_LANES, FALLBACKS, LANES, OUTCOMES, PARTS, RESULTS, STAGES, SWEEPS, TRUST_KINDS,
+};
 
 /// `Content-Type` of what [`Metrics::encode`] writes.
 pub const METRICS_CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -192,11 +194,24 @@ metrics! {
 
     // Batching and devices.
     batches: IntCounterVec = "batches_total", ["reason"], NONE, "Face batches closed, by reason.";
-    batch_items: Histogram = "batch_items", [], BATCH_ITEMS, "Faces in a batch.";
+    batch_items: Histogram = "batch_items", [], BATCH_ITEMS, "Attempts in a face batch.";
     batch_fill_ratio: Histogram = "batch_fill_ratio", [], RATIO, "Part of a batch's capacity that was used.";
-    batch_wait_seconds: Histogram = "batch_wait_seconds", [], STAGE_SECONDS, "Age of a batch's oldest face when it closed.";
+    batch_wait_seconds: Histogram = "batch_wait_seconds", [], STAGE_SECONDS, "Age of a batch's oldest attempt when it closed.";
+    batch_seconds: HistogramVec = "batch_duration_seconds", ["device"], STAGE_SECONDS, "Time that a batch ran, on processor and device together.";
+    batches_failed: IntCounterVec = "batches_failed_total", ["device"], NONE, "Batches on which the engine failed, for an attempt's sake or the device's.";
+    picture_memory_bytes: IntGauge = "picture_memory_bytes", [], NONE, "Memory reserved for decoded pictures: of attempts that are being decoded, wait for a face batch or are in one.";
+    picture_memory_limit_bytes: IntGauge = "picture_memory_limit_bytes", [], NONE, "The most that may be reserved for decoded pictures.";
+    face_waiting: IntGaugeVec = "face_waiting", ["lane"], NONE, "Attempts that wait for a face batch.";
+    face_verdicts: IntCounterVec = "face_verdicts_total", ["verdict", "finding"], NONE, "Verdicts of the face stage, by what was found: a gate, a replay, nothing.";
+    face_device_info: IntGaugeVec = "face_device_info", ["device", "kind", "name"], NONE, "1 for each device that faces are compared on.";
+    face_device_serving: IntGaugeVec = "face_device_serving", ["device"], NONE, "1 while the device takes batches.";
+    face_device_failures: IntCounterVec = "face_device_failures_total", ["device"], NONE, "Times that a device failed its check and was taken out of service.";
+    face_returned: IntCounterVec = "face_returned_attempts_total", ["device"], NONE, "Attempts that a device failed under and that ran again elsewhere.";
+    face_recomputed: IntCounterVec = "face_recomputed_total", ["device"], NONE, "Attempts so near a threshold that they were computed again in single precision.";
+    face_fallback: IntGaugeVec = "face_fallback", ["reason"], NONE, "1 while faces are compared on the processor, by why.";
     device_busy_seconds: CounterVec = "device_busy_seconds_total", ["device"], NONE, "Time the device computed.";
     device_starved_seconds: CounterVec = "device_starved_seconds_total", ["device"], NONE, "Time the device idled while work waited.";
+    device_copy_seconds: CounterVec = "device_copy_seconds_total", ["device"], NONE, "Time that pictures were on their way to the device.";
     device_memory_bytes: IntGaugeVec = "device_memory_bytes", ["device", "state"], NONE, "Device memory, used and total.";
     device_out_of_memory: IntCounterVec = "device_out_of_memory_total", ["device"], NONE, "Batches halved because device memory ran out.";
 
@@ -273,6 +288,12 @@ impl Metrics {
             self.stage_seconds.with_label_values(&[stage]);
             self.stage_items.with_label_values(&[stage]);
         }
+        for lane in FACE_LANES {
+            self.face_waiting.with_label_values(&[lane]);
+        }
+        for reason in FALLBACKS {
+            self.face_fallback.with_label_values(&[reason]);
+        }
         for reason in CLOSE_REASONS {
             self.batches.with_label_values(&[reason]);
         }
@@ -345,7 +366,7 @@ mod tests {
     fn every_metric_without_open_labels_is_exposed_from_the_start() {
         let text = metrics().encode().unwrap();
         // These have labels whose values are known only once something happens.
-        let open = ["route", "failure_code", "type", "device", "part", "pack", "deviation"];
+        let open = ["route", "failure_code", "type", "device", "part", "pack", "deviation", "finding"];
         for metric in Metrics::DESCRIPTORS {
             let known = !metric.labels.iter().any(|label| open.contains(label))
                 && metric.name != "proofmill_document_reasons_total";

@@ -19,8 +19,8 @@ use common::pictures::{jpeg, mirrored, scaled, turned};
 use proofmill_face::bench::BareForward;
 use proofmill_face::face::replay::correlation;
 use proofmill_face::{
-    BatchConfig, BatchService, ChipPlan, DecodeLimits, Device, Embedding, FaceVerdict, Lane, LoadOptions, Matcher,
-    Pack, Prepared, RgbImage, decode, discovery, distance, measure,
+    BatchConfig, BatchEngine, BatchService, ChipPlan, DecodeLimits, Device, DeviceState, Embedding, FaceVerdict, Lane,
+    LoadOptions, Matcher, Pack, Prepared, RgbImage, Setup, Source, Standby, decode, discovery, distance, measure,
 };
 use serde_json::{Value, json};
 
@@ -69,6 +69,8 @@ fn main() {
     if let Device::Cuda(index) = options.device {
         out_of_memory(&mut report, &matcher, &faces, index);
         several(&mut report, &options, &faces);
+        // The last: no device of this process works afterwards.
+        death(&mut report, &matcher, reference, &faces, index);
     }
     std::process::exit(i32::from(report.failed));
 }
@@ -208,8 +210,8 @@ fn stages(report: &mut Report, reference: &Matcher, faces: &Faces) {
         "plan": millis(|| drop((ChipPlan::new(&a, &points[0]), ChipPlan::new(&b, &points[1])))),
         "render": millis(|| drop((plans[0].render(), plans[1].render()))),
         "measure": millis(|| {
-            let sizes = [(a.width(), a.height()), (b.width(), b.height())];
-            std::hint::black_box((measure(sizes[0], first, &left), measure(sizes[1], second, &right)));
+            let sources = [Source::of(&a, first), Source::of(&b, second)];
+            std::hint::black_box((measure(&sources[0], first, &left), measure(&sources[1], second, &right)));
         }),
         "embed": millis(|| drop(reference.embed(&[&left, &right]))),
         "embed_in_16": millis(|| drop(reference.embed(&[&left, &right].repeat(8)))) / 8.0,
@@ -335,7 +337,7 @@ fn aligned(report: &mut Report, options: &Options, matcher: &Matcher, faces: &Fa
 /// From decoded pictures to verdicts.
 fn pairs(report: &mut Report, options: &Options, matcher: &Matcher, faces: &Faces) {
     let (portrait, selfie) = faces.usual();
-    let sizes: &[usize] = if options.device == Device::Cpu { &[1, 8] } else { &[1, 8, 32, 64, 128] };
+    let sizes: &[usize] = if options.device == Device::Cpu { &[1, 8] } else { &[1, 8, 32, 64, 128, 256] };
     for size in sizes {
         let batch: Vec<Prepared> = (0..*size).map(|_| matcher.prepare(&portrait, &[&selfie]).unwrap()).collect();
         let meter = Meter::start(matcher);
@@ -386,8 +388,9 @@ fn several(report: &mut Report, options: &Options, faces: &Faces) {
 fn serve(options: &Options, matchers: &[Arc<Matcher>], portrait: &[u8], selfie: &[u8]) -> (usize, Value) {
     let on_gpu = options.device != Device::Cpu;
     let config = BatchConfig {
-        max_batch: if on_gpu { 64 } else { 8 },
-        max_waiting: 512,
+        // The worker's own sizes.
+        max_batch: if on_gpu { 256 } else { 8 },
+        max_waiting: if on_gpu { 1024 } else { 256 },
         max_bytes: 8 << 30,
         ..BatchConfig::default()
     };
@@ -401,7 +404,7 @@ fn serve(options: &Options, matchers: &[Arc<Matcher>], portrait: &[u8], selfie: 
                 while start.elapsed() < options.time * 2 {
                     let attempt = matchers[0].prepare(portrait, &[selfie]).unwrap();
                     tickets.push_back(service.submit_blocking(attempt, Lane::Bulk).unwrap());
-                    if tickets.len() > 24 {
+                    if tickets.len() > if on_gpu { 96 } else { 24 } {
                         tickets.pop_front().unwrap().wait().unwrap();
                         done.fetch_add(1, Ordering::Relaxed);
                     }
@@ -457,6 +460,39 @@ fn out_of_memory(report: &mut Report, matcher: &Matcher, faces: &Faces, index: u
             report.check("out of memory", halvings > 0 && again, detail);
         }
     }
+}
+
+/// The device dies for good (an assertion in a kernel, after which its context answers nothing but errors) while work
+/// waits: it is taken out of service, the processor takes over, and every attempt is answered.
+fn death(report: &mut Report, matcher: &Arc<Matcher>, processor: Matcher, faces: &Faces, index: usize) {
+    let (portrait, selfie) = faces.usual();
+    let attempts: Vec<Prepared> = (0..40).map(|_| processor.prepare(&portrait, &[&selfie]).unwrap()).collect();
+    let processor: Arc<dyn BatchEngine<Prepared>> = Arc::new(processor);
+    let service = BatchService::start(Setup {
+        engines: vec![Arc::clone(matcher) as Arc<dyn BatchEngine<Prepared>>],
+        standby: Some(Standby {
+            device: Device::Cpu,
+            max_batch: 8,
+            build: Box::new(move || Ok(Arc::clone(&processor))),
+        }),
+        config: BatchConfig { max_batch: 64, ..BatchConfig::default() },
+        observer: Box::new(|_| {}),
+    });
+    let device = tch::Device::Cuda(index);
+    let nowhere = tch::Tensor::from_slice(&[1i64 << 40]).to_device(device);
+    // The fault may show here already, or with whatever comes next.
+    let _ = tch::Tensor::zeros([4], (tch::Kind::Float, device)).f_index_select(0, &nowhere);
+    let start = Instant::now();
+    let tickets: Vec<_> =
+        attempts.into_iter().map(|attempt| service.submit_blocking(attempt, Lane::Bulk).unwrap()).collect();
+    let right = tickets.into_iter().map(proofmill_face::Ticket::wait);
+    let right =
+        right.filter(|answer| answer.as_ref().is_ok_and(|outcome| outcome.verdict == FaceVerdict::Match)).count();
+    let devices = service.devices();
+    let out = devices.first().is_some_and(|status| matches!(status.state, DeviceState::OutOfService(_)));
+    let states: Vec<String> = devices.iter().map(|status| format!("{}: {:?}", status.device, status.state)).collect();
+    let seconds = start.elapsed().as_secs_f64();
+    report.check("device death", out && right == 40, json!({"answered": right, "devices": states, "seconds": seconds}));
 }
 
 /// Runs `work` from as many threads as batches may be under way; gives the number of runs.

@@ -101,6 +101,17 @@ mod tests {
     }
 
     proptest! {
+        /// What the factor in `MatchPolicy::fusion_factor` stands on: how many frames must be within the
+        /// threshold for the median to be.
+        #[test]
+        fn a_median_within_the_threshold_takes_half_of_the_frames(distances in prop::collection::vec(0.3f32..0.9, 1..6)) {
+            let within = distances.iter().filter(|distance| **distance <= 0.6).count();
+            let needed = if distances.len() % 2 == 1 { distances.len().div_ceil(2) } else { distances.len() / 2 };
+            if median(distances).unwrap() <= 0.6 {
+                prop_assert!(within >= needed);
+            }
+        }
+
         /// Half precision never decides otherwise than single precision would: what is not
         /// computed again has the finding that any error within the margin leaves it with.
         #[test]

@@ -17,6 +17,9 @@ pub enum EngineError {
     /// The device is not there.
     #[error("device {0} is not available")]
     NoDevice(String),
+    /// The device failed its check while it had this attempt, and no other is left to take it.
+    #[error("out of service: {0}")]
+    OutOfService(String),
     /// The code that ran the batch panicked; the other batches go on.
     #[error("the face engine panicked")]
     Panicked,
@@ -24,7 +27,7 @@ pub enum EngineError {
     #[error("the face service has stopped")]
     Stopped,
     /// The pack's own network does not do what its description says.
-    #[error("embedder {file}: {what}")]
+    #[error("network {file}: {what}")]
     Network {
         /// The network's file.
         file: String,

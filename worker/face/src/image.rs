@@ -1,6 +1,6 @@
 //! Decoded pictures, and the limits and faults of decoding.
 
-use zeroize::Zeroizing;
+use crate::wipe::Wiped;
 
 /// What a picture may be before it is decoded. Checked against the headers, so that a small file
 /// that unfolds into gigabytes is refused without unfolding it.
@@ -39,13 +39,13 @@ impl Default for DecodeLimits {
 pub struct RgbImage {
     width: usize,
     height: usize,
-    data: Zeroizing<Vec<u8>>,
+    data: Wiped<u8>,
 }
 
 impl RgbImage {
     /// Takes `width * height * 3` bytes; `None` when the length differs or a side is zero.
     pub fn new(width: usize, height: usize, data: Vec<u8>) -> Option<Self> {
-        let data = Zeroizing::new(data);
+        let data = Wiped::new(data);
         let expected = width.checked_mul(height)?.checked_mul(3)?;
         (expected != 0 && data.len() == expected).then_some(Self { width, height, data })
     }
@@ -98,6 +98,14 @@ pub enum ImageError {
     /// Neither JPEG, JPEG 2000 nor PNG.
     #[error("the image is neither JPEG, JPEG 2000 nor PNG")]
     UnknownFormat,
+    /// A known format that has no place there, such as a PNG for a selfie.
+    #[error("the image is {found}, expected {expected}")]
+    WrongFormat {
+        /// What it is.
+        found: &'static str,
+        /// What is taken.
+        expected: String,
+    },
     /// A form of a known format that is not taken.
     #[error("unsupported image: {0}")]
     Unsupported(String),
@@ -117,6 +125,7 @@ impl ImageError {
             Self::TooManyBytes { .. } => ImageFault::TooManyBytes,
             Self::TooManyPixels { .. } => ImageFault::TooManyPixels,
             Self::UnknownFormat => ImageFault::UnknownFormat,
+            Self::WrongFormat { .. } => ImageFault::WrongFormat,
             Self::Unsupported(_) => ImageFault::Unsupported,
             Self::Truncated(_) => ImageFault::Truncated,
             Self::Corrupt(_) => ImageFault::Corrupt,
@@ -135,6 +144,8 @@ pub enum ImageFault {
     TooManyPixels,
     /// Not a known format.
     UnknownFormat,
+    /// A known format that has no place there.
+    WrongFormat,
     /// A form of a known format that is not taken.
     Unsupported,
     /// Cut off.
@@ -151,6 +162,7 @@ impl ImageFault {
             Self::TooManyBytes => "image_too_many_bytes",
             Self::TooManyPixels => "image_too_many_pixels",
             Self::UnknownFormat => "image_format_unknown",
+            Self::WrongFormat => "image_format_wrong",
             Self::Unsupported => "image_unsupported",
             Self::Truncated => "image_truncated",
             Self::Corrupt => "image_corrupt",

@@ -1,12 +1,14 @@
 //! The whole face path over a batch of attempts.
 
+use std::any::Any;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 use zeroize::Zeroizing;
 
 use crate::compare::{Distances, Finding, Thresholds};
-use crate::decode::decode;
+use crate::decode::{Format, decode_as, memory};
 use crate::device::{Device, discover};
 use crate::engine::{self, Engine, EngineStatus};
 use crate::error::EngineError;
@@ -14,20 +16,27 @@ use crate::face::arcface::Alignment;
 use crate::face::chip::{Chip, ChipPlan};
 use crate::face::detect::{self, Detection};
 use crate::face::gate;
+use crate::face::landmarker::Landmarker;
 use crate::face::landmarks::{self, Landmarks, search_box};
 use crate::face::letterbox::LetterboxPlan;
-use crate::face::quality::measure;
+use crate::face::quality::{Source, measure};
 use crate::face::replay::Detail;
 use crate::geometry::PixelRect;
 use crate::image::{DecodeLimits, ImageError, RgbImage};
 use crate::outcome::{FaceFailure, FaceOutcome, FaceReason, FaceVerdict};
 use crate::pack::{Aligner, DETECTOR_INPUT, Metric, Pack, PackIdentity};
 use crate::policy::{GatePolicy, MatchPolicy};
+use crate::presentation::{PresentationAttack, PresentationAttackDetector};
 
 /// Half precision moves a distance by up to 0.0014 (bfloat16 by 0.0045). What comes this near a
 /// threshold is computed again in single precision, so that every device gives the processor's
 /// verdict.
 const MARGIN: f32 = 0.01;
+
+/// What the chip's portrait may be (ICAO 9303-10, ISO/IEC 19794-5).
+const PORTRAIT_FORMATS: [Format; 2] = [Format::Jpeg, Format::Jpeg2000];
+/// What a selfie frame may be.
+const SELFIE_FORMATS: [Format; 1] = [Format::Jpeg];
 
 /// A loaded pack on a device, and the policy that decides.
 pub struct Matcher {
@@ -36,17 +45,22 @@ pub struct Matcher {
     policy: MatchPolicy,
     device: Device,
     aligner: Aligner,
+    /// Of packs that bring one.
+    landmarker: Option<Landmarker>,
     /// Of the embedder's input.
     side: usize,
     anchors: Vec<[f32; 2]>,
     engine: Engine,
     recomputed: AtomicU64,
+    presentation: Option<Arc<dyn PresentationAttackDetector>>,
 }
 
 /// One attempt's pictures, decoded and ready for a batch. Wiped when dropped; it has no `Debug`.
 pub struct Prepared {
     portrait: Picture,
     frames: Vec<Picture>,
+    /// Given back once the pictures are gone: fields are dropped in this order.
+    _held: Option<Box<dyn Any + Send + Sync>>,
 }
 
 struct Picture {
@@ -104,10 +118,11 @@ pub fn distance(a: &Embedding, b: &Embedding) -> f32 {
 }
 
 impl Matcher {
-    /// Builds the networks of `pack` on `device` under the default policy. libtorch will use
+    /// Builds the networks of `pack` on `device` under the pack's own policy. libtorch will use
     /// `threads` threads, process-wide; 0 leaves its own choice.
     pub fn new(pack: Pack, device: Device, threads: usize) -> Result<Self, EngineError> {
-        Self::with_policy(pack, device, threads, MatchPolicy::default())
+        let policy = pack.policy();
+        Self::with_policy(pack, device, threads, policy)
     }
 
     /// Like [`Self::new`], under a policy of the operator's.
@@ -134,28 +149,43 @@ impl Matcher {
                     known.join(", ")
                 ))
             })?;
+        policy.check().map_err(|error| EngineError::Config(error.to_string()))?;
         if policy.compared_frames == 0 || policy.max_frames == 0 {
             return Err(EngineError::Config("max_frames and compared_frames must be at least 1".to_owned()));
         }
-        if let Ok(threads) = i32::try_from(threads)
-            && threads > 0
-        {
-            tch::set_num_threads(threads);
+        match i32::try_from(threads) {
+            // The cores run networks side by side, each single-threaded.
+            _ if device == Device::Cpu => tch::set_num_threads(1),
+            Ok(threads) if threads > 0 => tch::set_num_threads(threads),
+            _ => {}
         }
-        let engine = Engine::build(&detector, &embedder, device)?;
+        let landmarker = match &aligner {
+            Aligner::Arcface4 { points: Some(points), .. } => Some(Landmarker::build(points)?),
+            Aligner::Arcface4 { points: None, .. } | Aligner::Dlib5 { .. } => None,
+        };
+        let engine = Engine::build(&detector, &embedder, device, threads)?;
         let matcher = Self {
             identity,
             threshold,
             policy,
             device,
             aligner,
+            landmarker,
             side: embedder.side(),
             anchors: detect::anchors(),
             engine,
             recomputed: AtomicU64::new(0),
+            presentation: None,
         };
         matcher.self_check()?;
         Ok(matcher)
+    }
+
+    /// The same, with a detector of presentation attacks. Without one, nobody looks, and every
+    /// outcome says so.
+    pub fn with_presentation_attack_detector(mut self, detector: Arc<dyn PresentationAttackDetector>) -> Self {
+        self.presentation = Some(detector);
+        self
     }
 
     /// Which model and threshold decide: goes on record with each verdict.
@@ -183,9 +213,25 @@ impl Matcher {
         EngineStatus { recomputed: self.recomputed.load(Ordering::Relaxed), ..self.engine.status() }
     }
 
+    /// Whether the device still works: the self-test that it passed when it was built.
+    pub(crate) fn probe(&self) -> Result<(), EngineError> {
+        self.self_check()
+    }
+
     /// How many batches may be matched at once.
     pub(crate) fn lanes(&self) -> usize {
         self.engine.lanes()
+    }
+
+    /// Bytes that [`Self::prepare`] takes at most while it lasts, by what the pictures' headers declare.
+    pub fn memory(&self, portrait: &[u8], selfies: &[&[u8]]) -> usize {
+        let needs = |bytes: &[u8], limits: &DecodeLimits| match memory(bytes, limits) {
+            0 => 0,
+            decoding => decoding + LetterboxPlan::MOST,
+        };
+        let frames = selfies.iter().take(self.policy.max_frames);
+        needs(portrait, &self.policy.portrait_limits)
+            + frames.map(|selfie| needs(selfie, &self.policy.selfie_limits)).sum::<usize>()
     }
 
     /// Decodes the portrait and the selfie frames, on the processor; call it from any thread.
@@ -195,14 +241,17 @@ impl Matcher {
             return Err(FaceFailure::Selfie(FaceReason::FrameCount));
         }
         let unreadable = |error: ImageError| FaceReason::ImageUnreadable(error.fault());
-        let portrait = Picture::decode(portrait, &self.policy.portrait_limits)
+        let portrait = Picture::decode(portrait, &self.policy.portrait_limits, &PORTRAIT_FORMATS)
             .map_err(|error| FaceFailure::Portrait(unreadable(error)))?;
         let frames = selfies
             .par_iter()
-            .map(|selfie| Picture::decode(selfie, &self.policy.selfie_limits))
+            .map(|selfie| Picture::decode(selfie, &self.policy.selfie_limits, &SELFIE_FORMATS))
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| FaceFailure::Selfie(unreadable(error)))?;
-        Ok(Prepared { portrait, frames })
+        if frames.iter().enumerate().any(|(index, frame)| frames[index + 1..].iter().any(|other| frame.same(other))) {
+            return Err(FaceFailure::Selfie(FaceReason::FramesIdentical));
+        }
+        Ok(Prepared { portrait, frames, _held: None })
     }
 
     /// Detects, gates, aligns, embeds and compares a batch of attempts: one outcome for each, in
@@ -220,8 +269,10 @@ impl Matcher {
             .collect();
 
         // Find each picture's one face and plan its chip; make all chips; judge them.
-        let planned: Vec<Result<Planned, FaceVerdict>> =
-            found.into_par_iter().map(|(attempt, detections)| self.plan(attempt, detections)).collect();
+        let planned: Vec<Result<Planned, FaceVerdict>> = found
+            .into_par_iter()
+            .map(|(attempt, detections)| self.plan(attempt, detections))
+            .collect::<Result<_, _>>()?;
         let plans: Vec<&ChipPlan> = planned.iter().flatten().flat_map(Planned::plans).collect();
         let mut aligned = self.engine.align(&plans)?.into_iter();
         let with_chips: Vec<Result<(Planned, Vec<engine::Aligned>), FaceVerdict>> = planned
@@ -239,11 +290,14 @@ impl Matcher {
 
         self.embed_missing(usable.iter_mut().flatten().flat_map(Usable::faces_mut).collect())?;
         self.recompute_near(usable.iter_mut().flatten().collect())?;
-        Ok(usable
+        usable
             .into_par_iter()
-            .map(|attempt| attempt.map_or_else(|verdict| verdict, |attempt| self.decide(&attempt)))
-            .map(|verdict| FaceOutcome { verdict })
-            .collect())
+            .zip(batch)
+            .map(|(usable, attempt)| match usable {
+                Ok(usable) => self.present(attempt, self.decide(&usable)),
+                Err(verdict) => Ok(verdict.into()),
+            })
+            .collect()
     }
 
     /// Finds the faces of each picture, best first.
@@ -253,14 +307,22 @@ impl Matcher {
     }
 
     /// Plans how a detected face is cut out: the chip, and what else the embedder needs.
-    pub fn plan_chip(&self, image: &RgbImage, detection: &Detection) -> ChipPlan {
-        match &self.aligner {
-            Aligner::Dlib5 { .. } => ChipPlan::new(image, &self.landmarks(image, detection)),
-            Aligner::Arcface4 { side } => ChipPlan::arcface(image, Alignment::of(detection).as_ref(), *side),
-        }
+    ///
+    /// # Errors
+    /// A landmarker of the pack's own failed; nothing else can.
+    pub fn plan_chip(&self, image: &RgbImage, detection: &Detection) -> Result<ChipPlan, EngineError> {
+        let side = match &self.aligner {
+            Aligner::Dlib5 { .. } => return Ok(ChipPlan::new(image, &self.landmarks(image, detection))),
+            Aligner::Arcface4 { side, .. } => *side,
+        };
+        let alignment = match &self.landmarker {
+            Some(landmarker) => Alignment::of_five(&landmarker.points(image, detection)?),
+            None => Alignment::of(detection),
+        };
+        Ok(ChipPlan::arcface(image, alignment.as_ref(), side))
     }
 
-    /// Places the five landmarks of a detected face. Where the pack has no model of them, they
+    /// Places the five landmarks of a detected face. Where the pack has no such trees, they
     /// are those of a mean face with the detector's eyes, nose and mouth.
     pub fn landmarks(&self, image: &RgbImage, detection: &Detection) -> Landmarks {
         match &self.aligner {
@@ -309,28 +371,37 @@ impl Matcher {
             .collect())
     }
 
-    /// The portrait's one face, and each frame's.
-    fn plan(&self, attempt: &Prepared, mut detections: Vec<Vec<Detection>>) -> Result<Planned, FaceVerdict> {
+    /// The portrait's one face, and each frame's. Fails only with the engine.
+    fn plan(
+        &self,
+        attempt: &Prepared,
+        mut detections: Vec<Vec<Detection>>,
+    ) -> Result<Result<Planned, FaceVerdict>, EngineError> {
         if detections.is_empty() {
-            return Err(FaceVerdict::PortraitUnusable(FaceReason::NoFace));
+            return Ok(Err(FaceVerdict::PortraitUnusable(FaceReason::NoFace)));
         }
         let frames = detections.split_off(1);
         let face = |picture: &Picture, found: &[Detection], policy: &GatePolicy| {
-            let detection = gate::dominant(found, policy)?.clone();
-            let plan = self.plan_chip(&picture.image, &detection);
-            let size = (picture.image.width(), picture.image.height());
-            Ok(PlannedFace { detection, plan, size })
+            let detection = match gate::dominant(found, policy) {
+                Ok(detection) => detection.clone(),
+                Err(reason) => return Ok(Err(reason)),
+            };
+            let plan = self.plan_chip(&picture.image, &detection)?;
+            let source = Source::of(&picture.image, &detection);
+            Ok::<_, EngineError>(Ok(PlannedFace { detection, plan, source }))
         };
-        let portrait =
-            face(&attempt.portrait, detections.first().map_or(&[][..], Vec::as_slice), &self.policy.portrait)
-                .map_err(FaceVerdict::PortraitUnusable)?;
+        let found = detections.first().map_or(&[][..], Vec::as_slice);
+        let portrait = match face(&attempt.portrait, found, &self.policy.portrait)? {
+            Ok(portrait) => portrait,
+            Err(reason) => return Ok(Err(FaceVerdict::PortraitUnusable(reason))),
+        };
         let frames = attempt
             .frames
             .par_iter()
             .zip(frames)
             .map(|(picture, found)| face(picture, &found, &self.policy.selfie))
-            .collect();
-        Ok(Planned { portrait, frames })
+            .collect::<Result<_, _>>()?;
+        Ok(Ok(Planned { portrait, frames }))
     }
 
     /// The gates before a comparison.
@@ -339,7 +410,7 @@ impl Matcher {
         let mut face = |planned: PlannedFace, policy: &GatePolicy| {
             // One for each plan; the engine answers for the number.
             let engine::Aligned { chip, embedding } = aligned.next().ok_or(FaceReason::NoFace)?;
-            let quality = measure(planned.size, &planned.detection, &chip);
+            let quality = measure(&planned.source, &planned.detection, &chip);
             gate::check(&quality, policy)?;
             Ok(Face { rank: quality.rank(planned.detection.score), chip, embedding })
         };
@@ -423,6 +494,23 @@ impl Matcher {
         if finding == Finding::Match { FaceVerdict::Match } else { FaceVerdict::Mismatch }
     }
 
+    /// Asks the detector of presentation attacks, where there is one, about frames that nothing
+    /// else speaks against.
+    fn present(&self, attempt: &Prepared, verdict: FaceVerdict) -> Result<FaceOutcome, EngineError> {
+        let presentation_attack = match (&self.presentation, verdict) {
+            (Some(detector), FaceVerdict::Match | FaceVerdict::Mismatch) => {
+                let frames: Vec<&RgbImage> = attempt.frames.iter().map(|frame| &frame.image).collect();
+                detector.judge(&frames)?
+            }
+            _ => PresentationAttack::NotPerformed,
+        };
+        let verdict = match presentation_attack {
+            PresentationAttack::Attack => FaceVerdict::LivenessFailed(FaceReason::PresentationAttack),
+            PresentationAttack::BonaFide | PresentationAttack::NotPerformed => verdict,
+        };
+        Ok(FaceOutcome { verdict, presentation_attack })
+    }
+
     /// Runs each network once: a graph that does not fit together fails here, at start, and the
     /// first real batch does not pay for libtorch's warm-up. A network that tells nothing apart, or
     /// whose numbers depend on what else is in the batch, is refused: it would decide wrongly.
@@ -481,8 +569,8 @@ struct Planned {
 struct PlannedFace {
     detection: Detection,
     plan: ChipPlan,
-    /// Of the picture it lies in.
-    size: (usize, usize),
+    /// The picture it lies in.
+    source: Source,
 }
 
 impl Planned {
@@ -510,6 +598,11 @@ impl Usable {
 }
 
 impl Prepared {
+    /// The same pictures, and something that is dropped when they have been: a place in a budget, say.
+    pub fn holding(self, held: impl Send + Sync + 'static) -> Self {
+        Self { _held: Some(Box::new(held)), ..self }
+    }
+
     /// Memory that the pictures hold, in bytes.
     pub fn bytes(&self) -> usize {
         self.pictures().map(|picture| picture.image.data().len() + picture.input.bytes()).sum()
@@ -521,10 +614,15 @@ impl Prepared {
 }
 
 impl Picture {
-    fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Self, ImageError> {
-        let image = decode(bytes, limits)?;
+    fn decode(bytes: &[u8], limits: &DecodeLimits, formats: &[Format]) -> Result<Self, ImageError> {
+        let image = decode_as(bytes, limits, formats)?;
         let input = Box::new(LetterboxPlan::new(&image));
         Ok(Self { image, input })
+    }
+
+    /// Two moments before a camera differ at least in its noise, whatever the encoder does.
+    fn same(&self, other: &Self) -> bool {
+        self.image.width() == other.image.width() && self.image.data() == other.image.data()
     }
 }
 

@@ -4,12 +4,15 @@
 use std::fmt;
 
 use crate::image::ImageFault;
+use crate::presentation::PresentationAttack;
 
 /// The answer for one attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FaceOutcome {
     /// The verdict; the distance behind it is not kept.
     pub verdict: FaceVerdict,
+    /// Whether the frames were judged to be of a living person, and how.
+    pub presentation_attack: PresentationAttack,
 }
 
 /// The decision of the face path on one attempt.
@@ -54,12 +57,28 @@ pub enum FaceReason {
     Underexposed,
     /// The face is burnt out.
     Overexposed,
-    /// Rolled, turned or tilted too far, or not wholly inside the picture.
-    Pose,
+    /// The face fills more than the picture.
+    TooLarge,
+    /// The face is not wholly inside the picture.
+    Cropped,
+    /// The head leans to one side.
+    Rolled,
+    /// The head is turned to one side.
+    Turned,
+    /// The head is bent forward or back.
+    Tilted,
+    /// The face is lit too evenly to show detail.
+    LowContrast,
+    /// Compression has left more blocks than face.
+    Overcompressed,
     /// A selfie frame is a copy of the chip's portrait.
     PortraitReplay,
     /// The frames do not all show the same person.
     FramesDiffer,
+    /// Two frames are one picture: that is no second look at a living person.
+    FramesIdentical,
+    /// Presentation-attack detection found an attack.
+    PresentationAttack,
 }
 
 impl FaceReason {
@@ -74,9 +93,17 @@ impl FaceReason {
             Self::Blurred => "blurred",
             Self::Underexposed => "underexposed",
             Self::Overexposed => "overexposed",
-            Self::Pose => "pose",
+            Self::TooLarge => "too_large",
+            Self::Cropped => "cropped",
+            Self::Rolled => "rolled",
+            Self::Turned => "turned",
+            Self::Tilted => "tilted",
+            Self::LowContrast => "low_contrast",
+            Self::Overcompressed => "overcompressed",
             Self::PortraitReplay => "portrait_replay",
             Self::FramesDiffer => "frames_differ",
+            Self::FramesIdentical => "frames_identical",
+            Self::PresentationAttack => "presentation_attack",
         }
     }
 }
@@ -109,8 +136,14 @@ impl FaceFailure {
     }
 }
 
+impl From<FaceVerdict> for FaceOutcome {
+    fn from(verdict: FaceVerdict) -> Self {
+        Self { verdict, presentation_attack: PresentationAttack::NotPerformed }
+    }
+}
+
 impl From<FaceFailure> for FaceOutcome {
     fn from(failure: FaceFailure) -> Self {
-        Self { verdict: failure.verdict() }
+        failure.verdict().into()
     }
 }

@@ -127,6 +127,15 @@ fn bombs_and_lies_about_the_size_are_named() {
     tiles[24..32].copy_from_slice(&[0, 0, 0, 1, 0, 0, 0, 1]);
     assert_eq!(fault(&tiles), Some(ImageFault::Unsupported));
 
+    // Tiles of half the width: the second one is not there, or another one is.
+    let mut halves = codestream.clone();
+    halves[24..28].copy_from_slice(&(WIDTH / 2 + 1).to_be_bytes());
+    assert_eq!(fault(&halves), Some(ImageFault::Truncated));
+    let mut outside = codestream.clone();
+    let tile = outside.windows(4).position(|w| w == [0xff, 0x90, 0, 10]).unwrap();
+    outside[tile + 5] = 9;
+    assert_eq!(fault(&outside), Some(ImageFault::Corrupt));
+
     let mut empty = codestream;
     empty[16..24].copy_from_slice(&[0, 0, 1, 0, 0, 0, 1, 0]);
     assert_eq!(fault(&empty), Some(ImageFault::Corrupt));

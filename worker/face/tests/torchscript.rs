@@ -163,7 +163,7 @@ fn a_distance_does_not_depend_on_the_rest_of_the_batch() {
     for name in ["obama.jpg", "obama2.jpg", "biden.jpg"] {
         let Some(image) = common::pictures::photo(name) else { return };
         let found = matcher.detect(&[&image]).unwrap().remove(0);
-        chips.push(matcher.plan_chip(&image, &found[0]).render());
+        chips.push(matcher.plan_chip(&image, &found[0]).unwrap().render());
     }
     let batch: Vec<_> = chips.iter().cycle().take(35).collect();
     let together = matcher.embed(&batch).unwrap();
@@ -197,7 +197,7 @@ fn the_input_is_normalised_and_ordered_as_the_pack_says() {
     let embed = |folder: &Path| {
         let matcher = Matcher::new(load(folder), Device::Cpu, 1).unwrap();
         let found = matcher.detect(&[&image]).unwrap().remove(0);
-        matcher.embed(&[&matcher.plan_chip(&image, &found[0]).render()]).unwrap().remove(0)
+        matcher.embed(&[&matcher.plan_chip(&image, &found[0]).unwrap().render()]).unwrap().remove(0)
     };
     let (plain, changed) = (embed(plain.path()), embed(changed.path()));
     let grey = |index: usize| plain.values()[index] * 127.5 + 127.5;
@@ -367,4 +367,150 @@ evidence = "a test's"
     let policy = MatchPolicy { operating_point: Some("fmr-1e-4".to_owned()), ..MatchPolicy::default() };
     let matcher = Matcher::with_policy(pack, Device::Cpu, 1, policy).unwrap();
     assert_eq!((matcher.threshold(), &*matcher.identity().operating_point), (0.4, "fmr-1e-4"));
+}
+
+/// A landmarker that looks for nothing: five points at fixed places of its input, and a trace of the
+/// input, so that it is not a constant. `LANDMARKS` in a crop of 0 to 1.
+/// ArcFace's template, made smaller and moved, so that four of its points and five say the same.
+const LANDMARKS: [f32; 10] =
+    [0.373533, 0.449259, 0.625227, 0.447867, 0.500180, 0.592404, 0.396781, 0.739754, 0.605214, 0.738601];
+
+fn fixed_points(x: &Tensor, _: &Tensor) -> Tensor {
+    let zero = x.mean_dim(&[1i64, 2, 3][..], false, Kind::Float).reshape([-1, 1]) * 0.0;
+    // Numbers are kept in a trace; a tensor made here would be made anew, without them.
+    let columns: Vec<Tensor> = LANDMARKS.iter().map(|value| &zero + f64::from(*value)).collect();
+    Tensor::cat(&columns, 1)
+}
+
+fn with_landmarker(landmarker: Network, change: impl Fn(String) -> String) -> Option<tempfile::TempDir> {
+    let bytes = network(landmarker);
+    let table = format!(
+        r#"kind = "arcface4"
+[aligner.landmarker]
+kind = "torchscript"
+box_scale = 1.3
+unit = "crop"
+[aligner.landmarker.input]
+size = 112
+channels = "rgb"
+mean = [0.0, 0.0, 0.0]
+scale = [255.0, 255.0, 255.0]
+[aligner.landmarker.file]
+name = "points.pt"
+sha256 = "{}"
+bytes = {}
+licence = "Apache-2.0"
+source = "traced"
+"#,
+        hex::encode(Sha256::digest(&bytes)),
+        bytes.len()
+    );
+    let folder =
+        pack_of(&network(small), "cosine", 1.9, |text| change(text.replacen("kind = \"arcface4\"\n", &table, 1)))?;
+    std::fs::write(folder.path().join("points.pt"), &bytes).unwrap();
+    Some(folder)
+}
+
+#[test]
+fn a_packs_own_landmarker_decides_where_the_crop_lies() {
+    let Some(image) = common::pictures::photo("obama.jpg") else { return };
+    let Some(folder) = with_landmarker(fixed_points, |text| text) else { return };
+    let pack = load(folder.path());
+    assert_eq!(pack.summary().aligner, "arcface4 with a landmarker of its own");
+    let own = Matcher::new(pack, Device::Cpu, 1).unwrap();
+    let detected = matcher("cosine", 1.9).unwrap();
+    let found = own.detect(&[&image]).unwrap().remove(0);
+    let chip = |matcher: &Matcher, face| matcher.plan_chip(&image, face).unwrap().render();
+    let (with, without) = (chip(&own, &found[0]), chip(&detected, &found[0]));
+    assert!(with.pixels() != without.pixels(), "its points are used");
+    // The points follow from the detector's box, so the chip is where a detection with these points has it.
+    let bounds = &found[0].bounds;
+    let side = bounds.width.max(bounds.height) * 1.3;
+    let (left, top) = (bounds.x + bounds.width / 2.0 - side / 2.0, bounds.y + bounds.height / 2.0 - side / 2.0);
+    let at = |index: usize| (left + LANDMARKS[2 * index] * side, top + LANDMARKS[2 * index + 1] * side);
+    let mouth = ((at(3).0 + at(4).0) / 2.0, (at(3).1 + at(4).1) / 2.0);
+    let mut placed = found[0].clone();
+    for (point, (x, y)) in placed.points.iter_mut().zip([at(0), at(1), at(2), mouth]) {
+        (point.x, point.y) = (x, y);
+    }
+    let expected = chip(&detected, &placed);
+    let difference =
+        |a: &[u8], b: &[u8]| a.iter().zip(b).map(|(a, b)| f64::from(a.abs_diff(*b))).sum::<f64>() / a.len() as f64;
+    let (near, far) = (difference(with.pixels(), expected.pixels()), difference(with.pixels(), without.pixels()));
+    assert!(near < 1.0 && near < far / 10.0, "{near} {far}");
+
+    let photo = common::photo("obama.jpg").unwrap();
+    let other = common::photo("obama2.jpg").unwrap();
+    let attempt = own.prepare(&photo, &[&other]).unwrap();
+    let verdict = own.match_batch(&[attempt]).unwrap().remove(0).verdict;
+    assert!(matches!(verdict, FaceVerdict::Match | FaceVerdict::Mismatch | FaceVerdict::LivenessFailed(_)));
+}
+
+#[test]
+fn a_landmarkers_points_may_be_rows_of_two_and_in_pixels() {
+    fn rows(x: &Tensor, w: &Tensor) -> Tensor {
+        (fixed_points(x, w) * 112.0).reshape([-1, 5, 2])
+    }
+    let Some(image) = common::pictures::photo("obama.jpg") else { return };
+    let pixels = |text: String| text.replace("unit = \"crop\"", "unit = \"pixels\"");
+    let folders = [with_landmarker(fixed_points, |text| text), with_landmarker(rows, pixels)];
+    let chips: Vec<_> = folders
+        .iter()
+        .flatten()
+        .map(|folder| {
+            let matcher = Matcher::new(load(folder.path()), Device::Cpu, 1).unwrap();
+            let found = matcher.detect(&[&image]).unwrap().remove(0);
+            matcher.plan_chip(&image, &found[0]).unwrap().render()
+        })
+        .collect();
+    if let [a, b] = &chips[..] {
+        let worst = a.pixels().iter().zip(b.pixels()).map(|(a, b)| a.abs_diff(*b)).max();
+        assert!(worst <= Some(2), "{worst:?}");
+    }
+}
+
+#[test]
+fn a_landmarker_that_does_not_do_what_its_pack_says_is_refused_by_name() {
+    fn four(x: &Tensor, w: &Tensor) -> Tensor {
+        fixed_points(x, w).narrow(1, 0, 8)
+    }
+    fn nan(x: &Tensor, w: &Tensor) -> Tensor {
+        (fixed_points(x, w) - 10.0).log()
+    }
+    for (bad, named) in [(four as Network, "pack.toml says"), (nan as Network, "no numbers")] {
+        let Some(folder) = with_landmarker(bad, |text| text) else { return };
+        let error = Matcher::new(load(folder.path()), Device::Cpu, 1).err().unwrap();
+        assert!(matches!(&error, EngineError::Network { file, .. } if file == "points.pt"), "{error}");
+        assert!(error.to_string().contains(named), "{error}");
+    }
+    for (from, to, named) in [
+        ("box_scale = 1.3", "box_scale = 40.0", "aligner.landmarker.box_scale"),
+        ("unit = \"crop\"", "unit = \"inches\"", "inches"),
+        ("scale = [255.0, 255.0, 255.0]", "scale = [255.0, 0.0, 255.0]", "aligner.landmarker.input.scale"),
+    ] {
+        let Some(folder) = with_landmarker(fixed_points, |text| text.replacen(from, to, 1)) else { return };
+        let error = Pack::load(folder.path(), LoadOptions::default()).err().unwrap();
+        assert!(matches!(error, PackError::Description { .. }) && error.to_string().contains(named), "{error}");
+    }
+    let Some(folder) = with_landmarker(fixed_points, |text| text) else { return };
+    std::fs::write(folder.path().join("points.pt"), b"something else").unwrap();
+    let error = Pack::load(folder.path(), LoadOptions::default()).err().unwrap();
+    assert!(matches!(&error, PackError::WrongHash { path, .. } if path.ends_with("points.pt")), "{error}");
+}
+
+#[test]
+fn a_pickle_that_claims_a_huge_tensor_is_refused_without_room_being_made_for_it() {
+    // The weights of a linear layer are a tensor in the archive; its shape is in the pickle.
+    let bytes = network(small);
+    // 432 rows as BININT2 (`M` and two bytes, low first); now 2^31 - 1, as BININT of the same length is not: 65,535.
+    let rows = [b'M', 0xb0, 0x01];
+    let places: Vec<usize> = bytes.windows(3).enumerate().filter(|(_, w)| *w == rows).map(|(at, _)| at).collect();
+    assert!(!places.is_empty(), "the shape is written in the pickle");
+    let mut hostile = bytes.clone();
+    for at in places {
+        hostile[at + 1..at + 3].copy_from_slice(&[0xff, 0xff]);
+    }
+    let Some(error) = refused(&hostile, "cosine") else { return };
+    assert!(matches!(&error, EngineError::Network { file, .. } if file == "net.pt"), "{error}");
+    assert!(error.to_string().len() < 400, "{error}");
 }

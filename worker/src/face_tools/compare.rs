@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use clap::Subcommand;
-use proofmill_face::face::replay;
+use proofmill_face::face::{gate, replay};
 use proofmill_face::{Detection, FaceReason, PackIdentity, Quality, RgbImage, distance};
 use serde::Serialize;
 
@@ -134,15 +134,19 @@ struct Fault {
 }
 
 /// A gate of the product, and whether it would let the picture or the pair pass.
-#[derive(Serialize)]
+#[derive(Clone, Copy, Serialize)]
 struct Gate {
+    /// `a` is judged as a portrait, `b` as a selfie; null for both together.
+    picture: Option<&'static str>,
     gate: &'static str,
     passed: bool,
     reason: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// What was measured; null where nothing could be.
     value: Option<f32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    limit: Option<f32>,
+    /// The least that passes.
+    least: Option<f32>,
+    /// The most that passes.
+    most: Option<f32>,
 }
 
 /// How long each step took, in milliseconds; of both pictures together.
@@ -181,14 +185,15 @@ fn compare(instrument: &Instrument, a: &Path, b: &Path, started: Instant) -> any
     let found = instrument.matcher.detect(&images).context("the detector failed")?;
     ms.detect = since(step);
     let step = Instant::now();
-    let mut observed = instrument.align(&images, found).into_iter();
+    let mut observed = instrument.align(&images, found)?.into_iter();
     ms.align = since(step);
     let [a_seen, b_seen] = pictures.map(|picture| match picture {
         Ok(_) => observed.next().map_or_else(|| Err(lost()), Ok),
         Err(error) => Err(error),
     });
 
-    let mut gates = vec![gate("portrait", Role::Reference, &a_seen), gate("selfie", Role::Probe, &b_seen)];
+    let mut gates = every_gate("a", Role::Reference, &a_seen);
+    gates.extend(every_gate("b", Role::Probe, &b_seen));
     let threshold = instrument.matcher.threshold();
     let mut measured = None;
     let faces = [&a_seen, &b_seen].map(|seen| seen.as_ref().ok().and_then(|seen| seen.face.as_ref()));
@@ -246,22 +251,64 @@ fn missing(seen: &Seen) -> Option<&'static str> {
     }
 }
 
-fn gate(name: &'static str, role: Role, seen: &Seen) -> Gate {
-    let reason = match seen {
-        Err(error) => Some(error.code()),
-        Ok(seen) => seen.gates(role).err().map(|reason| reason.as_str()),
+/// Every gate of one picture, in the order in which they decide; those that need a face are not asked without one.
+fn every_gate(picture: &'static str, role: Role, seen: &Seen) -> Vec<Gate> {
+    let readable = Gate {
+        picture: Some(picture),
+        gate: "image_readable",
+        passed: true,
+        reason: None,
+        value: None,
+        least: None,
+        most: None,
     };
-    Gate { gate: name, passed: reason.is_none(), reason, value: None, limit: None }
+    let seen = match seen {
+        Err(error) => return vec![Gate { passed: false, reason: Some(error.code()), ..readable }],
+        Ok(seen) => seen.all_gates(role),
+    };
+    let single = Gate {
+        gate: gate::SINGLE_FACE,
+        passed: seen.single.is_ok(),
+        reason: seen.single.err().map(|reason| reason.as_str()),
+        value: Some(seen.counted as f32),
+        least: Some(1.0),
+        most: Some(1.0),
+        ..readable
+    };
+    let measured = seen.results.iter().map(|result| Gate {
+        picture: Some(picture),
+        gate: result.gate,
+        passed: result.reason.is_none(),
+        reason: result.reason.map(|reason| reason.as_str()),
+        value: Some(result.value),
+        least: result.least,
+        most: result.most,
+    });
+    [readable, single].into_iter().chain(measured).collect()
 }
 
 fn replay_gate(correlation: f32, limit: f32) -> Gate {
     let copy = correlation >= limit;
     Gate {
+        picture: None,
         gate: "replay",
         passed: !copy,
         reason: copy.then(|| FaceReason::PortraitReplay.as_str()),
         value: Some(correlation),
-        limit: Some(limit),
+        least: None,
+        most: Some(limit),
+    }
+}
+
+impl Gate {
+    fn name(&self) -> String {
+        self.picture.map_or_else(String::new, |picture| format!("{picture} ")) + self.gate
+    }
+
+    fn limits(&self) -> String {
+        let limit =
+            |word: &str, limit: Option<f32>| limit.map_or_else(String::new, |limit| format!(", {word} {limit}"));
+        limit("least", self.least) + &limit("most", self.most)
     }
 }
 
@@ -313,7 +360,7 @@ fn text(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
         Some(distance) => writeln!(out, "{verdict}  distance {distance:.4}, {relation} {}", answer.threshold)?,
         None => writeln!(out, "{verdict}  {}", answer.reason.unwrap_or("no distance"))?,
     }
-    let refused = answer.gates.iter().filter_map(|gate| Some(format!("{} ({})", gate.reason?, gate.gate)));
+    let refused = answer.gates.iter().filter_map(|gate| Some(format!("{} ({})", gate.reason?, gate.name())));
     let refused = refused.collect::<Vec<_>>().join(", ");
     if answer.distance.is_some() && !refused.is_empty() {
         writeln!(out, "  the product would refuse this pair: {refused}")?;
@@ -334,9 +381,11 @@ fn text(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
             writeln!(out, "     {}", measurements(quality))?;
         }
     }
-    for Gate { gate, reason, value, limit, .. } in &answer.gates {
-        let found = value.zip(*limit).map_or(String::new(), |(value, limit)| format!(" ({value:.2}, limit {limit})"));
-        writeln!(out, "  gate {gate}: {}{found}", reason.unwrap_or("passed"))?;
+    let passed = answer.gates.iter().filter(|gate| gate.passed).count();
+    writeln!(out, "  gates passed: {passed} of {}", answer.gates.len())?;
+    for gate in answer.gates.iter().filter(|gate| !gate.passed) {
+        let found = gate.value.map_or(String::new(), |value| format!(" ({value:.3}{})", gate.limits()));
+        writeln!(out, "  gate {}: {}{found}", gate.name(), gate.reason.unwrap_or("failed"))?;
     }
     let ms = &answer.ms;
     writeln!(out, "  {name} {version}, operating point {operating_point}, on {}", answer.device)?;

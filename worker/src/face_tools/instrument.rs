@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use proofmill_face::{
     Bounds, Chip, DecodeLimits, Detection, EngineError, FaceReason, GatePolicy, Matcher, OperatingPoint, Quality,
-    RgbImage, face::gate, measure,
+    RgbImage, Source, face::gate, measure,
 };
 use rayon::prelude::*;
 
-use crate::face::{self, DeviceChoice};
+use crate::face::{self, DeviceChoice, GateArgs};
 use crate::settings;
 
 /// Model pack, device and threads.
@@ -24,6 +24,9 @@ pub struct ToolArgs {
     /// Processor threads, for pictures and for libtorch alike [default: one per core]
     #[arg(long, value_name = "N", env = "PROOFMILL_THREADS")]
     pub threads: Option<usize>,
+    /// Limits of the face gates
+    #[command(flatten)]
+    pub gates: GateArgs,
 }
 
 impl ToolArgs {
@@ -37,7 +40,9 @@ impl ToolArgs {
         let device = *face::devices(self.device)?.first().context("no device to run on")?;
         let pack = face::load(&folder, face::FOR_TOOLS)?;
         let points = pack.operating_points().to_vec();
-        let matcher = Matcher::new(pack, device, threads)
+        let mut policy = pack.policy();
+        self.gates.apply(&mut policy)?;
+        let matcher = Matcher::with_policy(pack, device, threads, policy)
             .with_context(|| format!("cannot build the model pack {} on {device}", folder.display()))?;
         Ok(Instrument { matcher, points, threads })
     }
@@ -70,8 +75,19 @@ pub struct Observation {
     pub faces: usize,
     /// The widest of them.
     pub face: Option<ObservedFace>,
-    reference: Result<(), FaceReason>,
-    probe: Result<(), FaceReason>,
+    reference: Gates,
+    probe: Gates,
+}
+
+/// What the gates of one role say of a picture.
+#[derive(Clone, Debug)]
+pub struct Gates {
+    /// Faces that count.
+    pub counted: usize,
+    /// Whether that is exactly one.
+    pub single: Result<(), FaceReason>,
+    /// What the others say of the dominant face, in the order in which they decide; none without a face.
+    pub results: Vec<gate::GateResult>,
 }
 
 /// The dominant face of a picture.
@@ -87,9 +103,16 @@ pub struct ObservedFace {
 impl Observation {
     /// Whether the picture passes the gates of its role, or the first that it does not.
     pub fn gates(&self, role: Role) -> Result<(), FaceReason> {
+        let gates = self.all_gates(role);
+        gates.single?;
+        gates.results.iter().find_map(|result| result.reason).map_or(Ok(()), Err)
+    }
+
+    /// What every gate of a role says.
+    pub fn all_gates(&self, role: Role) -> &Gates {
         match role {
-            Role::Reference => self.reference,
-            Role::Probe => self.probe,
+            Role::Reference => &self.reference,
+            Role::Probe => &self.probe,
         }
     }
 }
@@ -112,36 +135,44 @@ impl Instrument {
     /// The engine failed; that is no picture's fault.
     pub fn observe(&self, images: &[&RgbImage]) -> Result<Vec<Observation>, EngineError> {
         let found = self.matcher.detect(images)?;
-        Ok(self.align(images, found))
+        self.align(images, found)
     }
 
     /// The second half of [`Self::observe`], from what the detector found in each picture.
-    pub fn align(&self, images: &[&RgbImage], found: Vec<Vec<Detection>>) -> Vec<Observation> {
+    ///
+    /// # Errors
+    /// As there.
+    pub fn align(&self, images: &[&RgbImage], found: Vec<Vec<Detection>>) -> Result<Vec<Observation>, EngineError> {
         images.par_iter().zip(found).map(|(image, found)| self.look(image, &found)).collect()
     }
 
-    fn look(&self, image: &RgbImage, found: &[Detection]) -> Observation {
+    fn look(&self, image: &RgbImage, found: &[Detection]) -> Result<Observation, EngineError> {
         let policy = self.matcher.policy();
         let size = (image.width(), image.height());
         let floor = policy.portrait.score_floor.min(policy.selfie.score_floor);
         let faces = || found.iter().filter(|face| face.score >= floor);
         let widest = faces().max_by(|a, b| a.bounds.width.total_cmp(&b.bounds.width));
-        let face = widest.map(|detection| {
-            let chip = self.matcher.plan_chip(image, detection).render();
-            let quality = measure(size, detection, &chip);
-            ObservedFace { detection: detection.clone(), quality, chip }
-        });
-        let gates = |policy: &GatePolicy| {
-            let dominant = gate::dominant(found, policy)?;
-            let face = face.as_ref().ok_or(FaceReason::NoFace)?;
-            if !same(&dominant.bounds, &face.detection.bounds) {
-                // The roles disagree about which face it is: then there is more than one.
-                return Err(FaceReason::SeveralFaces);
+        let face = match widest {
+            None => None,
+            Some(detection) => {
+                let chip = self.matcher.plan_chip(image, detection)?.render();
+                let quality = measure(&Source::of(image, detection), detection, &chip);
+                Some(ObservedFace { detection: detection.clone(), quality, chip })
             }
-            gate::check(&face.quality, policy)
+        };
+        let gates = |policy: &GatePolicy| {
+            let single = match (gate::dominant(found, policy), &face) {
+                (Ok(dominant), Some(face)) if same(&dominant.bounds, &face.detection.bounds) => Ok(()),
+                // The roles disagree about which face it is: then there is more than one.
+                (Ok(_), Some(_)) => Err(FaceReason::SeveralFaces),
+                (Ok(_), None) => Err(FaceReason::NoFace),
+                (Err(reason), _) => Err(reason),
+            };
+            let results = face.iter().flat_map(|face| gate::results(&face.quality, policy)).collect();
+            Gates { counted: gate::counted(found, policy).len(), single, results }
         };
         let (reference, probe) = (gates(&policy.portrait), gates(&policy.selfie));
-        Observation { size, faces: faces().count(), face, reference, probe }
+        Ok(Observation { size, faces: faces().count(), face, reference, probe })
     }
 }
 

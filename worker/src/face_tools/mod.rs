@@ -7,7 +7,7 @@ mod instrument;
 mod picture;
 
 pub use compare::{CompareArgs, FaceCommand, run};
-pub use instrument::{Instrument, Observation, ObservedFace, Role, ToolArgs};
+pub use instrument::{Gates, Instrument, Observation, ObservedFace, Role, ToolArgs};
 pub use picture::{PictureError, read_picture};
 
 /// Text that somebody else chose, such as a file's name: it must not move the cursor or colour the screen.

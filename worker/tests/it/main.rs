@@ -4,6 +4,7 @@
 mod chip;
 mod faces;
 mod gallery;
+mod operations;
 mod pipeline;
 mod support;
 mod trust;

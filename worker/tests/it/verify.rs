@@ -152,3 +152,51 @@ fn a_folder_of_genuine_evidence_ends_with_0() {
     assert_eq!(later.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&later.stdout).contains("revocation_unknown"));
 }
+
+#[test]
+fn a_selfie_that_cannot_be_used_is_rejected_by_its_name() {
+    let (Some(minting), Some(pack)) = (gallery::minting(), gallery::pack()) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    minting.write_trust(&folder.path().join("trust")).unwrap();
+    let genuine = minting.submission(Case::GenuineLdsV1, 3);
+    let whole = genuine.selfies[0].clone();
+    let frame = whole.windows(2).position(|w| w[0] == 0xff && (0xc0..=0xc2).contains(&w[1])).unwrap();
+    let changed = |at: usize, bytes: &[u8]| {
+        let mut other = whole.clone();
+        other[at..at + bytes.len()].copy_from_slice(bytes);
+        other
+    };
+    let cut = whole[..whole.len() / 2].to_vec();
+    let one_frame = [
+        ("image_truncated", cut.clone()),
+        ("image_truncated", [&cut[..], &[0xff, 0xd9]].concat()),
+        ("image_truncated", changed(frame + 5, &[0x10, 0])),
+        ("image_too_many_pixels", changed(frame + 5, &[0x4e, 0x20, 0x4e, 0x20])),
+        ("image_unsupported", changed(frame + 1, &[0xc9])),
+        ("image_format_unknown", b"GIF89a and so on".to_vec()),
+        ("image_format_wrong", b"\x89PNG\r\n\x1a\n and so on".to_vec()),
+    ];
+    let mut cases: Vec<(&str, Vec<Vec<u8>>)> =
+        one_frame.into_iter().map(|(name, selfie)| (name, vec![selfie])).collect();
+    cases.push(("frames_identical", vec![whole.clone(), whole.clone()]));
+    let mut text = String::new();
+    for (_, selfies) in &cases {
+        let mut minted = minting.submission(Case::GenuineLdsV1, 3);
+        minted.selfies.clone_from(selfies);
+        text.push_str(&format!("{}\n", minted.evidence_line()));
+    }
+    let path = folder.path().join("evidence.ndjson");
+    std::fs::write(&path, text).unwrap();
+    let output = worker(&["verify", &path.display().to_string(), "--json", "--pack", &pack.display().to_string()]);
+    let rows: Vec<Value> =
+        output.stdout.split(|&b| b == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
+    assert_eq!(rows.len(), cases.len(), "{}", String::from_utf8_lossy(&output.stderr));
+    for ((name, _), row) in cases.iter().zip(&rows) {
+        assert_eq!(
+            (&row["failure_code"], &row["checks"]["reason"]),
+            (&"liveness_failed".into(), &(*name).into()),
+            "{row}"
+        );
+        assert_eq!(row["checks"]["presentation_attack_detection"], "not_performed");
+    }
+}

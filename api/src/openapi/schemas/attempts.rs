@@ -81,6 +81,7 @@ fn checks() -> Value {
             "reader_attestation": gate(),
             "liveness": gate(),
             "face_match": gate(),
+            "presentation_attack_detection": one_of(&["not_performed", "passed", "failed"], "What a detector of presentation attacks said of the selfies, where the model pack has one."),
             "revocation_status": one_of(&["revocation_unknown", "verified_not_revoked", "revoked"], "Of the document signer's certificate."),
             "chip_authentication_terminal": {
                 "enum": [null, "server", "integrator"],
@@ -103,6 +104,7 @@ fn checks() -> Value {
             "reader_attestation",
             "liveness",
             "face_match",
+            "presentation_attack_detection",
             "revocation_status",
             "chip_authentication_terminal",
         ],

@@ -1,15 +1,28 @@
-//! Batching: which attempts go to the device together, and when.
+//! Batching: which attempts go to which device together, and when.
 //!
-//! The rules are a state machine without threads or clocks ([`Batcher`]); [`BatchService`] is
-//! the threads around it.
+//! The rules are two state machines without threads or clocks: [`Batcher`] puts attempts
+//! together, [`Scheduler`] gives batches to devices and deals with those that fail.
+//! [`BatchService`] is the threads around them, [`simulator`] a world that drives them in virtual
+//! time.
 
+mod dispatch;
+mod engine;
+mod report;
+mod schedule;
 mod service;
+#[doc(hidden)]
+pub mod simulator;
 mod state;
+mod trace;
 
 use std::time::Duration;
 
-pub use service::{BatchReport, BatchService, SubmitError, Ticket};
-pub use state::{Batch, Batcher, Refused, Step};
+pub use engine::{BatchEngine, Build, Standby, Weigh};
+pub use report::{BatchEvent, BatchReport, DeviceState, DeviceStatus};
+pub use schedule::{DeviceRules, ExecutorId, Job, Next, Place, Scheduler, Service};
+pub use service::{BatchService, Setup, SubmitError, Ticket};
+pub use state::{Batch, Batcher, Refused, Step, bulk_bound, bulk_share, interactive_bound};
+pub use trace::{Trace, TraceError, TraceRow};
 
 /// Which queue an attempt waits in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -20,6 +33,20 @@ pub enum Lane {
     Bulk,
     /// A redelivered attempt: runs alone, so that it cannot take neighbours down.
     Isolated,
+}
+
+impl Lane {
+    /// Every lane.
+    pub const ALL: [Self; 3] = [Self::Interactive, Self::Bulk, Self::Isolated];
+
+    /// The name in metrics and traces.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Interactive => "interactive",
+            Self::Bulk => "bulk",
+            Self::Isolated => "isolated",
+        }
+    }
 }
 
 /// Why a batch was closed.
@@ -38,6 +65,9 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
+    /// Every reason.
+    pub const ALL: [Self; 5] = [Self::Full, Self::Deadline, Self::Idle, Self::Drain, Self::Isolation];
+
     /// The name in metrics.
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -57,8 +87,9 @@ pub struct BatchConfig {
     pub max_batch: usize,
     /// A batch closes when its oldest interactive attempt has waited this long.
     pub interactive_deadline: Duration,
-    /// The same for bulk attempts. Bulk attempts that have waited longer get a share of each
-    /// batch (an eighth, at least one) however many interactive ones there are.
+    /// The same for bulk attempts. Bulk attempts that have waited longer are sure of a share of
+    /// each batch ([`bulk_share`]) however many interactive ones there are; [`bulk_bound`] and
+    /// [`interactive_bound`] say how many batches an attempt waits for at most.
     pub bulk_deadline: Duration,
     /// A batch closes when nothing has arrived for this long.
     pub idle: Duration,

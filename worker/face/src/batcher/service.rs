@@ -1,92 +1,67 @@
-//! The threads around the state machine: one executor for each device, waiting, answers.
+//! The handle: taking attempts in, answers, draining.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
+use crossbeam_channel::{Sender, bounded, unbounded};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot, watch};
 
-use super::state::{Batcher, Refused, Step};
-use super::{BatchConfig, CloseReason, Lane};
-use crate::device::Device;
+use super::dispatch::{Answer, Board, Dispatcher, Member, Owner, Work, execute, out_of_service};
+use super::engine::{BatchEngine, Standby, Weigh};
+use super::report::{BatchEvent, BatchReport, DeviceState, DeviceStatus};
+use super::schedule::ExecutorId;
+use super::{BatchConfig, Lane};
 use crate::error::EngineError;
 use crate::matcher::{Matcher, Prepared};
 use crate::outcome::FaceOutcome;
 
-/// Runs batches on the executor threads of each matcher (one matcher for each device), all fed
-/// from one intake. On the processor that is one thread; a CUDA device has as many as keep it
-/// supplied, and a thread of its own behind them that alone talks to it.
-pub struct BatchService {
-    shared: Arc<Shared>,
+/// Runs batches on the executor threads of each device, all fed from one intake. On the processor
+/// that is one thread; a CUDA device has as many as keep it supplied, and a thread of its own
+/// behind them that alone talks to it.
+pub struct BatchService<A = Prepared> {
+    board: Arc<Board>,
+    /// Gone once the service drains.
+    intake: Mutex<Option<Sender<Work<A>>>>,
+    /// Its end tells the dispatcher to give up what waits.
+    stop: Option<Sender<()>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    /// How many executors still run.
-    running: watch::Receiver<usize>,
-}
-
-/// What one batch did; for metrics.
-#[derive(Debug, Clone, Copy)]
-pub struct BatchReport {
-    /// Where it ran.
-    pub device: Device,
-    /// Attempts in it.
-    pub size: usize,
-    /// Most attempts that it could have had.
-    pub capacity: usize,
-    /// Why it was closed.
-    pub reason: CloseReason,
-    /// How long its oldest attempt had waited.
-    pub waited: Duration,
-    /// How long it ran, on processor and device together.
-    pub ran: Duration,
-    /// How long the device has been busy since its last report. On a CUDA device several batches
-    /// are under way at once, so that this is not what `ran` adds up to.
-    pub busy: Duration,
-    /// Whether the engine failed on it.
-    pub failed: bool,
-}
-
-/// Why an attempt was not taken. It gives the attempt back.
-pub enum SubmitError {
-    /// No room now; wait, or use [`BatchService::submit`], which waits.
-    Full(Prepared),
-    /// The service takes no more work.
-    Draining(Prepared),
-}
-
-/// The answer to come. Await it on any runtime, or call [`Ticket::wait`] from a plain thread.
-/// Dropping it gives the work up if it has not begun.
-pub struct Ticket(oneshot::Receiver<Result<FaceOutcome, EngineError>>);
-
-struct Shared {
-    state: Mutex<Batcher<Job>>,
-    changed: Condvar,
-    started: Instant,
     /// Room by number, and by size in KiB.
     places: Arc<Semaphore>,
     kibibytes: Arc<Semaphore>,
     max_kibibytes: u32,
-    capacity: usize,
-    observer: Box<dyn Fn(&BatchReport) + Send + Sync>,
+    /// How many threads still run.
+    running: watch::Receiver<usize>,
 }
 
-struct Job {
-    attempt: Prepared,
-    answer: oneshot::Sender<Result<FaceOutcome, EngineError>>,
-    _room: Room,
+/// What a service is made of.
+pub struct Setup<A> {
+    /// The devices. All must match by the same pack and policy.
+    pub engines: Vec<Arc<dyn BatchEngine<A>>>,
+    /// Takes over while none of them works.
+    pub standby: Option<Standby<A>>,
+    /// How batches are formed.
+    pub config: BatchConfig,
+    /// Told of everything that happens, on the service's threads: it must be quick.
+    pub observer: Box<dyn Fn(&BatchEvent) + Send + Sync>,
 }
 
-/// Given back when the job is done with.
-struct Room {
-    _place: OwnedSemaphorePermit,
-    _size: OwnedSemaphorePermit,
+/// Why an attempt was not taken. It gives the attempt back.
+pub enum SubmitError<A = Prepared> {
+    /// No room now; wait, or use [`BatchService::submit`], which waits.
+    Full(A),
+    /// The service takes no more work.
+    Draining(A),
 }
+
+/// The answer to come. Await it on any runtime, or call [`Ticket::wait`] from a plain thread.
+/// Dropping it gives the work up if it has not begun.
+pub struct Ticket(oneshot::Receiver<Answer>);
 
 impl BatchService {
-    /// Starts the executor threads. All matchers must be of the same pack and policy.
+    /// Starts the threads. All matchers must be of the same pack and policy.
     pub fn spawn(matchers: Vec<Arc<Matcher>>, config: BatchConfig) -> Self {
         Self::spawn_observed(matchers, config, |_| {})
     }
@@ -97,102 +72,135 @@ impl BatchService {
         config: BatchConfig,
         observer: impl Fn(&BatchReport) + Send + Sync + 'static,
     ) -> Self {
+        let observer = move |event: &BatchEvent| {
+            if let BatchEvent::Ran(report) = event {
+                observer(report);
+            }
+        };
+        let engines = matchers.into_iter().map(|matcher| matcher as Arc<dyn BatchEngine<Prepared>>).collect();
+        Self::start(Setup { engines, standby: None, config, observer: Box::new(observer) })
+    }
+}
+
+impl<A: Weigh + Send + Sync + 'static> BatchService<A> {
+    /// Starts the threads.
+    pub fn start(setup: Setup<A>) -> Self {
+        let Setup { engines, standby, mut config, observer } = setup;
+        config.max_batch = config.max_batch.max(1);
+        config.max_waiting = config.max_waiting.clamp(1, Semaphore::MAX_PERMITS);
         let max_kibibytes = u32::try_from(config.max_bytes / 1024)
             .unwrap_or(u32::MAX)
             .clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize) as u32);
-        let shared = Arc::new(Shared {
-            changed: Condvar::new(),
-            started: Instant::now(),
-            places: Arc::new(Semaphore::new(config.max_waiting.clamp(1, Semaphore::MAX_PERMITS))),
-            kibibytes: Arc::new(Semaphore::new(max_kibibytes as usize)),
-            max_kibibytes,
-            capacity: config.max_batch.max(1),
-            observer: Box::new(observer),
-            state: Mutex::new(Batcher::new(config)),
-        });
-        // Each lane takes a batch of its own: on a CUDA device one computes while the processor
-        // cuts out the faces of the next and judges those of the last.
-        let lanes: Vec<(Arc<Matcher>, Arc<Mutex<Duration>>)> = matchers
-            .into_iter()
-            .flat_map(|matcher| {
-                let (lanes, reported) = (matcher.lanes(), Arc::new(Mutex::new(Duration::ZERO)));
-                std::iter::repeat_n((matcher, reported), lanes)
-            })
-            .collect();
-        let (alive, running) = watch::channel(lanes.len());
-        let alive = Arc::new(alive);
-        let threads = lanes
-            .into_iter()
-            .filter_map(|(matcher, reported)| {
-                let shared = Arc::clone(&shared);
-                let alive = Arc::clone(&alive);
-                let name = format!("face {}", matcher.device());
-                let run = move || {
-                    let _last = CountDown(alive);
-                    execute(&shared, &matcher, &reported);
-                };
-                match std::thread::Builder::new().name(name).spawn(run) {
-                    Ok(thread) => Some(thread),
-                    Err(error) => {
-                        // The closure is dropped unrun, without its guard's effect.
-                        tracing::error!(%error, "cannot start a face executor thread");
-                        None
-                    }
+        let (places, kibibytes) = (Semaphore::new(config.max_waiting), Semaphore::new(max_kibibytes as usize));
+        let board = Arc::new(Board::new(observer));
+        let (alive, running) = watch::channel(0);
+        let mut threads = Threads { alive: Arc::new(alive), handles: Vec::new() };
+
+        let members = engines.into_iter().map(|engine| Member::ready(engine, config.max_batch));
+        let members: Vec<Arc<Member<A>>> = members.chain(standby.map(Member::standby)).map(Arc::new).collect();
+        let (notices, heard) = unbounded();
+        let mut executors = Vec::new();
+        for (device, member) in members.iter().enumerate() {
+            let mut senders = Vec::new();
+            for _ in 0..member.rules.executors {
+                let (sender, tasks) = bounded(1);
+                let at = ExecutorId { device, executor: senders.len() };
+                let (member, board, notices) = (Arc::clone(member), Arc::clone(&board), notices.clone());
+                let name = format!("face {}", member.device);
+                if threads.start(name, move || execute(at, &member, &board, &tasks, &notices)) {
+                    senders.push(sender);
                 }
-            })
-            .collect::<Vec<_>>();
-        // Nobody would ever run the work: refuse it instead.
-        if threads.is_empty() {
-            shared.stop();
+            }
+            executors.push(senders);
         }
-        Self { shared, threads: Mutex::new(threads), running }
+        // Room is reserved before anything is sent, so that sending never waits.
+        let (intake, taken) = bounded(config.max_waiting);
+        let (stop, stopped) = bounded(0);
+        let able = executors.iter().any(|senders| !senders.is_empty());
+        let dispatcher = Dispatcher::new(Arc::clone(&board), config, members, executors, (taken, heard, stopped));
+        let able = able && threads.start("face batches".to_owned(), move || dispatcher.run());
+        let service = Self {
+            board,
+            intake: Mutex::new(Some(intake)),
+            stop: Some(stop),
+            threads: Mutex::new(threads.handles),
+            places: Arc::new(places),
+            kibibytes: Arc::new(kibibytes),
+            max_kibibytes,
+            running,
+        };
+        // Nobody would ever run the work: refuse it instead.
+        if !able {
+            service.close();
+        }
+        service
     }
 
     /// Hands an attempt in, waiting for room. Works on any async runtime.
-    pub async fn submit(&self, item: Prepared, lane: Lane) -> Result<Ticket, SubmitError> {
-        let shared = &self.shared;
-        let size = shared.size_of(&item);
-        let Ok(place) = Arc::clone(&shared.places).acquire_owned().await else {
+    pub async fn submit(&self, item: A, lane: Lane) -> Result<Ticket, SubmitError<A>> {
+        let size = self.size_of(&item);
+        let Ok(place) = Arc::clone(&self.places).acquire_owned().await else {
             return Err(SubmitError::Draining(item));
         };
-        let Ok(size) = Arc::clone(&shared.kibibytes).acquire_many_owned(size).await else {
+        let Ok(size) = Arc::clone(&self.kibibytes).acquire_many_owned(size).await else {
             return Err(SubmitError::Draining(item));
         };
-        shared.push(item, lane, place, size)
+        self.push(item, lane, [place, size])
     }
 
     /// Hands an attempt in if there is room.
-    pub fn try_submit(&self, item: Prepared, lane: Lane) -> Result<Ticket, SubmitError> {
-        let shared = &self.shared;
-        let place = match Arc::clone(&shared.places).try_acquire_owned() {
+    pub fn try_submit(&self, item: A, lane: Lane) -> Result<Ticket, SubmitError<A>> {
+        let place = match Arc::clone(&self.places).try_acquire_owned() {
             Ok(place) => place,
             Err(TryAcquireError::NoPermits) => return Err(SubmitError::Full(item)),
             Err(TryAcquireError::Closed) => return Err(SubmitError::Draining(item)),
         };
-        let size = shared.size_of(&item);
-        let size = match Arc::clone(&shared.kibibytes).try_acquire_many_owned(size) {
+        let size = match Arc::clone(&self.kibibytes).try_acquire_many_owned(self.size_of(&item)) {
             Ok(size) => size,
             Err(TryAcquireError::NoPermits) => return Err(SubmitError::Full(item)),
             Err(TryAcquireError::Closed) => return Err(SubmitError::Draining(item)),
         };
-        shared.push(item, lane, place, size)
+        self.push(item, lane, [place, size])
     }
 
     /// Hands an attempt in, blocking for room; not for async code.
-    pub fn submit_blocking(&self, item: Prepared, lane: Lane) -> Result<Ticket, SubmitError> {
+    pub fn submit_blocking(&self, item: A, lane: Lane) -> Result<Ticket, SubmitError<A>> {
         block_on(self.submit(item, lane))
     }
 
     /// Attempts that wait for a batch now.
     pub fn waiting(&self) -> usize {
-        self.shared.lock().waiting()
+        Lane::ALL.into_iter().map(|lane| self.waiting_in(lane)).sum()
+    }
+
+    /// Attempts of one lane that wait for a batch now.
+    pub fn waiting_in(&self, lane: Lane) -> usize {
+        self.board.waiting(lane)
+    }
+
+    /// Each device and whether it works.
+    pub fn devices(&self) -> Vec<DeviceStatus> {
+        self.board.devices()
+    }
+
+    /// Whether a device is there to run what is handed in; if not, what they said.
+    ///
+    /// # Errors
+    /// None is in service, and none is about to be.
+    pub fn ready(&self) -> Result<(), String> {
+        let devices = self.devices();
+        let hope = |status: &DeviceStatus| matches!(status.state, DeviceState::Serving | DeviceState::Checking);
+        if devices.iter().any(hope) {
+            return Ok(());
+        }
+        Err(format!("no device is in service: {}", out_of_service(&devices)))
     }
 
     /// Takes no more work, finishes what was taken and stops the threads.
     pub async fn drain(&self) {
-        self.shared.drain();
+        self.close();
         let mut running = self.running.clone();
-        // An error means that the last executor is gone, which is what is waited for.
+        // An error means that the last thread is gone, which is what is waited for.
         let _ = running.wait_for(|running| *running == 0).await;
     }
 
@@ -200,17 +208,80 @@ impl BatchService {
     pub fn drain_blocking(&self) {
         block_on(self.drain());
     }
+
+    fn size_of(&self, item: &A) -> u32 {
+        u32::try_from(item.bytes() / 1024).unwrap_or(u32::MAX).clamp(1, self.max_kibibytes)
+    }
+
+    fn push(&self, attempt: A, lane: Lane, room: [OwnedSemaphorePermit; 2]) -> Result<Ticket, SubmitError<A>> {
+        let (answer, receiver) = oneshot::channel();
+        let work = Work { attempt, owner: Owner { lane, answer, _room: room } };
+        let intake = self.intake.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(intake) = &*intake else {
+            return Err(SubmitError::Draining(work.attempt));
+        };
+        self.board.arrived(lane);
+        match intake.send(work) {
+            Ok(()) => Ok(Ticket(receiver)),
+            Err(refused) => Err(SubmitError::Draining(refused.into_inner().attempt)),
+        }
+    }
 }
 
-impl Drop for BatchService {
+impl<A> BatchService<A> {
+    fn close(&self) {
+        self.places.close();
+        self.kibibytes.close();
+        *self.intake.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+impl<A> Drop for BatchService<A> {
     /// Finishes the batches that run and gives up what waits: their tickets say so. Call
     /// [`BatchService::drain`] first to lose nothing.
     fn drop(&mut self) {
-        self.shared.stop();
+        self.stop = None;
+        self.close();
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {
             let _ = thread.join();
         }
+    }
+}
+
+/// Threads that are counted while they run.
+struct Threads {
+    alive: Arc<watch::Sender<usize>>,
+    handles: Vec<JoinHandle<()>>,
+}
+
+impl Threads {
+    fn start(&mut self, name: String, run: impl FnOnce() + Send + 'static) -> bool {
+        self.alive.send_modify(|running| *running += 1);
+        let guard = CountDown(Arc::clone(&self.alive));
+        let run = move || {
+            let _last = guard;
+            run();
+        };
+        match std::thread::Builder::new().name(name).spawn(run) {
+            Ok(thread) => {
+                self.handles.push(thread);
+                true
+            }
+            Err(error) => {
+                tracing::error!(%error, "cannot start a thread of the face service");
+                false
+            }
+        }
+    }
+}
+
+/// Counts a thread out, however it ends.
+struct CountDown(Arc<watch::Sender<usize>>);
+
+impl Drop for CountDown {
+    fn drop(&mut self) {
+        self.0.send_modify(|running| *running = running.saturating_sub(1));
     }
 }
 
@@ -226,151 +297,6 @@ impl Future for Ticket {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         Pin::new(&mut self.0).poll(context).map(|answer| answer.unwrap_or(Err(EngineError::Stopped)))
-    }
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Batcher<Job>> {
-        // The state machine does not panic half-way; a poisoned lock is still whole.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn now(&self) -> Duration {
-        self.started.elapsed()
-    }
-
-    fn size_of(&self, item: &Prepared) -> u32 {
-        u32::try_from(item.bytes() / 1024).unwrap_or(u32::MAX).clamp(1, self.max_kibibytes)
-    }
-
-    fn push(
-        &self,
-        attempt: Prepared,
-        lane: Lane,
-        place: OwnedSemaphorePermit,
-        size: OwnedSemaphorePermit,
-    ) -> Result<Ticket, SubmitError> {
-        let (answer, receiver) = oneshot::channel();
-        let job = Job { attempt, answer, _room: Room { _place: place, _size: size } };
-        let now = self.now();
-        let pushed = self.lock().push(job, lane, now);
-        match pushed {
-            Ok(()) => {
-                self.changed.notify_one();
-                Ok(Ticket(receiver))
-            }
-            Err(Refused::Full(job)) => Err(SubmitError::Full(job.attempt)),
-            Err(Refused::Draining(job)) => Err(SubmitError::Draining(job.attempt)),
-        }
-    }
-
-    fn drain(&self) {
-        self.places.close();
-        self.kibibytes.close();
-        self.lock().drain();
-        self.changed.notify_all();
-    }
-
-    fn stop(&self) {
-        self.lock().clear();
-        self.drain();
-    }
-}
-
-/// The life of an executor thread. `reported` is how much of the device's busy time its reports
-/// have told.
-fn execute(shared: &Shared, matcher: &Matcher, reported: &Mutex<Duration>) {
-    loop {
-        let batch = {
-            let mut state = shared.lock();
-            loop {
-                let now = shared.now();
-                match state.poll(now) {
-                    Step::Run(batch) => break batch,
-                    Step::Drained => return,
-                    Step::Empty => {
-                        state = shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-                    }
-                    Step::WaitUntil(at) => {
-                        state = shared
-                            .changed
-                            .wait_timeout(state, at.saturating_sub(now))
-                            .unwrap_or_else(PoisonError::into_inner)
-                            .0;
-                    }
-                }
-            }
-        };
-        let (start, waited) = (shared.now(), shared.now().saturating_sub(batch.oldest));
-        // Whoever dropped the ticket does not want the answer any more.
-        let jobs = batch.items.into_iter().filter(|job| !job.answer.is_closed());
-        let (attempts, rest): (Vec<Prepared>, Vec<_>) = jobs.map(|job| (job.attempt, (job.answer, job._room))).unzip();
-        let size = attempts.len();
-        let mut failed = false;
-        for (answer, (sender, _room)) in run(&|batch| matcher.match_batch(batch), &attempts).into_iter().zip(rest) {
-            failed |= answer.is_err();
-            let _ = sender.send(answer);
-        }
-        let ran = shared.now().saturating_sub(start);
-        (shared.observer)(&BatchReport {
-            device: matcher.device(),
-            size,
-            capacity: shared.capacity,
-            reason: batch.reason,
-            waited,
-            ran,
-            busy: match matcher.status().busy_seconds {
-                Some(seconds) => since_last(reported, Duration::from_secs_f64(seconds)),
-                None => ran,
-            },
-            failed,
-        });
-    }
-}
-
-/// How much a growing total has grown since it was last asked for.
-fn since_last(reported: &Mutex<Duration>, total: Duration) -> Duration {
-    let mut reported = reported.lock().unwrap_or_else(PoisonError::into_inner);
-    let grown = total.saturating_sub(*reported);
-    *reported = total.max(*reported);
-    grown
-}
-
-/// Runs a batch. If the engine fails on it, each attempt runs again alone: one attempt that
-/// breaks the engine must not cost its neighbours their answer.
-fn run<A>(engine: &Engine<'_, A>, attempts: &[A]) -> Vec<Result<FaceOutcome, EngineError>> {
-    if attempts.is_empty() {
-        return Vec::new();
-    }
-    match guarded(engine, attempts) {
-        Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
-        Err(error) if attempts.len() == 1 => vec![Err(error)],
-        Err(error) => {
-            tracing::warn!(%error, size = attempts.len(), "a face batch failed; its attempts run one by one");
-            attempts
-                .iter()
-                .map(|attempt| {
-                    let mut one = guarded(engine, std::slice::from_ref(attempt))?;
-                    one.pop().ok_or(EngineError::Panicked)
-                })
-                .collect()
-        }
-    }
-}
-
-type Engine<'a, A> = dyn Fn(&[A]) -> Result<Vec<FaceOutcome>, EngineError> + 'a;
-
-fn guarded<A>(engine: &Engine<'_, A>, attempts: &[A]) -> Result<Vec<FaceOutcome>, EngineError> {
-    let outcomes = catch_unwind(AssertUnwindSafe(|| engine(attempts))).unwrap_or(Err(EngineError::Panicked))?;
-    if outcomes.len() == attempts.len() { Ok(outcomes) } else { Err(EngineError::Panicked) }
-}
-
-/// Counts an executor out, however it ends.
-struct CountDown(Arc<watch::Sender<usize>>);
-
-impl Drop for CountDown {
-    fn drop(&mut self) {
-        self.0.send_modify(|running| *running = running.saturating_sub(1));
     }
 }
 
@@ -393,7 +319,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
-impl fmt::Display for SubmitError {
+impl<A> fmt::Display for SubmitError<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Full(_) => "the face queue is full",
@@ -403,7 +329,7 @@ impl fmt::Display for SubmitError {
 }
 
 // By hand: the attempt inside must not be printed.
-impl fmt::Debug for SubmitError {
+impl<A> fmt::Debug for SubmitError<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Full(_) => "Full",
@@ -412,50 +338,142 @@ impl fmt::Debug for SubmitError {
     }
 }
 
-impl std::error::Error for SubmitError {}
+impl<A> std::error::Error for SubmitError<A> {}
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::time::Duration;
+
     use super::*;
+    use crate::device::Device;
     use crate::outcome::FaceVerdict;
 
-    const MATCH: FaceOutcome = FaceOutcome { verdict: FaceVerdict::Match };
+    impl Weigh for u32 {
+        fn bytes(&self) -> usize {
+            1024
+        }
+    }
 
-    #[test]
-    fn an_attempt_that_breaks_the_engine_costs_its_neighbours_nothing() {
-        let engine = |batch: &[u32]| {
-            assert!(!batch.contains(&13), "poison");
-            if batch.contains(&7) {
-                return Err(EngineError::Torch("refused".to_owned()));
+    /// A device that works until it is told to fail.
+    struct Fake {
+        device: Device,
+        broken: AtomicBool,
+        ran: AtomicUsize,
+    }
+
+    impl Fake {
+        fn new(device: Device) -> Arc<Self> {
+            Arc::new(Self { device, broken: AtomicBool::new(false), ran: AtomicUsize::new(0) })
+        }
+
+        fn sound(&self) -> Result<(), EngineError> {
+            match self.broken.load(Ordering::SeqCst) {
+                true => Err(EngineError::Cuda("CUDA_ERROR_ILLEGAL_ADDRESS".to_owned())),
+                false => Ok(()),
             }
-            Ok(vec![MATCH; batch.len()])
-        };
-        assert_eq!(
-            run(&engine, &[1, 13, 2, 7]),
-            [Ok(MATCH), Err(EngineError::Panicked), Ok(MATCH), Err(EngineError::Torch("refused".to_owned())),]
-        );
-        assert_eq!(run(&engine, &[]), []);
+        }
     }
 
-    #[test]
-    fn an_engine_that_answers_too_little_is_at_fault() {
-        let engine = |_: &[u32]| Ok(Vec::new());
-        assert_eq!(run(&engine, &[1]), [Err(EngineError::Panicked)]);
+    impl BatchEngine<u32> for Fake {
+        fn device(&self) -> Device {
+            self.device
+        }
+
+        fn run(&self, batch: &[u32]) -> Result<Vec<FaceOutcome>, EngineError> {
+            self.sound()?;
+            self.ran.fetch_add(batch.len(), Ordering::SeqCst);
+            let verdict = |item: &u32| if item.is_multiple_of(2) { FaceVerdict::Match } else { FaceVerdict::Mismatch };
+            Ok(batch.iter().map(|item| verdict(item).into()).collect())
+        }
+
+        fn probe(&self) -> Result<(), EngineError> {
+            self.sound()
+        }
     }
 
-    #[test]
-    fn a_devices_busy_time_is_told_once_however_many_batches_share_it() {
-        let reported = Mutex::new(Duration::ZERO);
-        let told: Vec<u64> = [300, 700, 700, 650, 900]
-            .map(|ms| since_last(&reported, Duration::from_millis(ms)).as_millis() as u64)
-            .into();
-        assert_eq!(told, [300, 400, 0, 0, 200]);
+    fn setup(engines: &[&Arc<Fake>], standby: Option<&Arc<Fake>>) -> Setup<u32> {
+        let standby = standby.map(|fake| {
+            let fake = Arc::clone(fake);
+            Standby {
+                device: Device::Cpu,
+                max_batch: 2,
+                build: Box::new(move || Ok(Arc::clone(&fake) as Arc<dyn BatchEngine<u32>>)),
+            }
+        });
+        Setup {
+            engines: engines.iter().map(|fake| Arc::clone(fake) as Arc<dyn BatchEngine<u32>>).collect(),
+            standby,
+            config: BatchConfig { max_batch: 4, idle: Duration::ZERO, ..BatchConfig::default() },
+            observer: Box::new(|_| {}),
+        }
+    }
+
+    fn answers(service: &BatchService<u32>, items: std::ops::Range<u32>) -> Vec<Answer> {
+        let tickets: Vec<Ticket> =
+            items.map(|item| service.submit_blocking(item, Lane::ALL[item as usize % 3]).unwrap()).collect();
+        tickets.into_iter().map(Ticket::wait).collect()
     }
 
     #[test]
     fn without_an_engine_work_is_refused_rather_than_kept_waiting() {
         let service = BatchService::spawn(Vec::new(), BatchConfig::default());
-        assert!(service.shared.places.is_closed());
+        assert!(service.places.is_closed());
+        assert!(service.ready().is_err());
+        service.drain_blocking();
+    }
+
+    #[test]
+    fn every_attempt_gets_its_own_answer_from_whichever_device() {
+        let devices = [Fake::new(Device::Cuda(0)), Fake::new(Device::Cuda(1))];
+        let service = BatchService::start(setup(&[&devices[0], &devices[1]], None));
+        for (item, answer) in answers(&service, 0..200).into_iter().enumerate() {
+            let expected = if item % 2 == 0 { FaceVerdict::Match } else { FaceVerdict::Mismatch };
+            assert_eq!(answer.unwrap().verdict, expected, "{item}");
+        }
+        assert_eq!(devices.iter().map(|device| device.ran.load(Ordering::SeqCst)).sum::<usize>(), 200);
+        assert_eq!(service.waiting(), 0);
+        service.drain_blocking();
+        assert!(matches!(service.try_submit(1, Lane::Bulk), Err(SubmitError::Draining(1))));
+    }
+
+    #[test]
+    fn a_device_that_fails_for_good_costs_no_attempt_its_answer() {
+        let devices = [Fake::new(Device::Cuda(0)), Fake::new(Device::Cuda(1))];
+        devices[0].broken.store(true, Ordering::SeqCst);
+        let service = BatchService::start(setup(&[&devices[0], &devices[1]], None));
+        assert!(answers(&service, 0..100).iter().all(Result::is_ok));
+        assert_eq!(devices[0].ran.load(Ordering::SeqCst), 0);
+        let states = service.devices();
+        assert!(matches!(&states[0].state, DeviceState::OutOfService(why) if why.contains("ILLEGAL_ADDRESS")));
+        assert_eq!(states[1].state, DeviceState::Serving);
+        assert_eq!(service.ready(), Ok(()));
+    }
+
+    #[test]
+    fn the_standby_is_built_when_the_last_device_fails_and_takes_over_its_work() {
+        let (device, standby) = (Fake::new(Device::Cuda(0)), Fake::new(Device::Cpu));
+        let service = BatchService::start(setup(&[&device], Some(&standby)));
+        assert!(answers(&service, 0..10).iter().all(Result::is_ok));
+        assert_eq!(standby.ran.load(Ordering::SeqCst), 0);
+        device.broken.store(true, Ordering::SeqCst);
+        assert!(answers(&service, 10..60).iter().all(Result::is_ok));
+        assert_eq!(standby.ran.load(Ordering::SeqCst), 50);
+        assert_eq!(service.devices()[1].state, DeviceState::Serving);
+    }
+
+    #[test]
+    fn with_no_device_left_attempts_are_answered_with_a_fault_that_says_why() {
+        let (device, standby) = (Fake::new(Device::Cuda(0)), Fake::new(Device::Cpu));
+        device.broken.store(true, Ordering::SeqCst);
+        standby.broken.store(true, Ordering::SeqCst);
+        let service = BatchService::start(setup(&[&device], Some(&standby)));
+        for answer in answers(&service, 0..10) {
+            assert!(matches!(&answer, Err(EngineError::OutOfService(why)) if why.contains("cuda:0")), "{answer:?}");
+        }
+        let why = service.ready().unwrap_err();
+        assert!(why.contains("cuda:0: ") && why.contains("cpu: "), "{why}");
+        assert_eq!(service.waiting(), 0);
         service.drain_blocking();
     }
 }

@@ -12,6 +12,8 @@ pub struct Batcher<T> {
     bulk: VecDeque<Waiting<T>>,
     isolated: VecDeque<Waiting<T>>,
     last_arrival: Duration,
+    /// The latest time that was told: a clock that jumps back must not reopen what was closed.
+    now: Duration,
     draining: bool,
     /// The last batch was an isolated one: a shared one has its turn first.
     isolated_last: bool,
@@ -68,6 +70,7 @@ impl<T> Batcher<T> {
             bulk: VecDeque::new(),
             isolated: VecDeque::new(),
             last_arrival: Duration::ZERO,
+            now: Duration::ZERO,
             draining: false,
             isolated_last: false,
             bulk_last: false,
@@ -81,6 +84,7 @@ impl<T> Batcher<T> {
 
     /// Takes an attempt, if there is room.
     pub fn push(&mut self, item: T, lane: Lane, now: Duration) -> Result<(), Refused<T>> {
+        let now = self.advance(now);
         if self.draining {
             return Err(Refused::Draining(item));
         }
@@ -97,20 +101,38 @@ impl<T> Batcher<T> {
         Ok(())
     }
 
+    /// Takes back what could not be run, to run alone and before what came later. It was counted
+    /// once already, so that the bound does not apply.
+    pub fn put_back(&mut self, items: Vec<(T, Duration)>) {
+        for (item, since) in items.into_iter().rev() {
+            self.isolated.push_front(Waiting { item, since });
+        }
+    }
+
+    /// Sets how many attempts a batch may have: another device may have taken over.
+    pub fn set_max_batch(&mut self, max_batch: usize) {
+        self.config.max_batch = max_batch.max(1);
+    }
+
+    /// Whether nothing more is taken.
+    pub fn is_draining(&self) -> bool {
+        self.draining
+    }
+
     /// Takes nothing more; what waits will run without waiting for company.
     pub fn drain(&mut self) {
         self.draining = true;
     }
 
-    /// Throws away what waits.
-    pub fn clear(&mut self) {
-        self.interactive.clear();
-        self.bulk.clear();
-        self.isolated.clear();
+    /// Gives up all that waits.
+    pub fn take_all(&mut self) -> Vec<T> {
+        let all = self.interactive.drain(..).chain(self.bulk.drain(..)).chain(self.isolated.drain(..));
+        all.map(|waiting| waiting.item).collect()
     }
 
     /// What an executor that is free now should do.
     pub fn poll(&mut self, now: Duration) -> Step<T> {
+        let now = self.advance(now);
         let shared = self.shared_reason(now);
         let isolation_first = !self.isolated_last || shared.is_none();
         if isolation_first && let Some(one) = self.isolated.pop_front() {
@@ -128,6 +150,11 @@ impl<T> Batcher<T> {
         }
     }
 
+    fn advance(&mut self, now: Duration) -> Duration {
+        self.now = self.now.max(now);
+        self.now
+    }
+
     fn shared_reason(&self, now: Duration) -> Option<CloseReason> {
         let waiting = self.interactive.len() + self.bulk.len();
         if waiting == 0 {
@@ -138,7 +165,7 @@ impl<T> Batcher<T> {
             Some(CloseReason::Drain)
         } else if self.deadline().is_some_and(|at| now >= at) {
             Some(CloseReason::Deadline)
-        } else if now >= self.last_arrival + self.config.idle {
+        } else if now >= self.last_arrival.saturating_add(self.config.idle) {
             Some(CloseReason::Idle)
         } else {
             None
@@ -147,25 +174,25 @@ impl<T> Batcher<T> {
 
     /// When the first of the waiting attempts has waited long enough.
     fn deadline(&self) -> Option<Duration> {
-        let due = |queue: &VecDeque<Waiting<T>>, patience| queue.front().map(|w| w.since + patience);
+        let due = |queue: &VecDeque<Waiting<T>>, patience| queue.front().map(|w| w.since.saturating_add(patience));
         let interactive = due(&self.interactive, self.config.interactive_deadline);
         let bulk = due(&self.bulk, self.config.bulk_deadline);
         interactive.into_iter().chain(bulk).min()
     }
 
     fn next_close(&self) -> Option<Duration> {
-        let idle = self.last_arrival + self.config.idle;
+        let idle = self.last_arrival.saturating_add(self.config.idle);
         self.deadline().map(|deadline| deadline.min(idle))
     }
 
     fn close(&mut self, reason: CloseReason, now: Duration) -> Batch<T> {
         let room = self.config.max_batch;
-        let overdue = self.bulk.front().is_some_and(|w| now >= w.since + self.config.bulk_deadline);
+        let overdue = self.bulk.front().is_some_and(|w| now >= w.since.saturating_add(self.config.bulk_deadline));
         let reserved = match room {
             _ if !overdue => 0,
             // One place cannot be shared: the lanes take turns.
             1 => usize::from(!self.bulk_last),
-            _ => (room / 8).max(1).min(self.bulk.len()),
+            _ => bulk_share(room).min(self.bulk.len()),
         };
         let interactive = self.interactive.len().min(room - reserved);
         let bulk = self.bulk.len().min(room - interactive);
@@ -173,6 +200,31 @@ impl<T> Batcher<T> {
         let taken: Vec<Waiting<T>> = self.interactive.drain(..interactive).chain(self.bulk.drain(..bulk)).collect();
         let oldest = taken.iter().map(|w| w.since).min().unwrap_or(now);
         Batch { items: taken.into_iter().map(|w| w.item).collect(), reason, oldest }
+    }
+}
+
+/// Places of a batch that overdue bulk attempts are sure of: an eighth, at least one. A batch of
+/// one cannot be shared; there the lanes take turns, so that each has every other batch.
+pub fn bulk_share(max_batch: usize) -> usize {
+    (max_batch / 8).max(1)
+}
+
+/// Starvation bound of the interactive lane: the most shared batches that close from the arrival
+/// of an attempt with `ahead` others of its lane before it until the one that holds it, however
+/// much bulk work waits. At most one isolated batch runs between two shared ones.
+pub fn interactive_bound(ahead: usize, max_batch: usize) -> usize {
+    match max_batch {
+        0 | 1 => 2 * (ahead + 1),
+        room => (ahead + 1).div_ceil(room - bulk_share(room)),
+    }
+}
+
+/// Starvation bound of the bulk lane: the same from the moment an attempt is overdue, with
+/// `ahead` others of its lane before it, however many interactive attempts keep coming.
+pub fn bulk_bound(ahead: usize, max_batch: usize) -> usize {
+    match max_batch {
+        0 | 1 => 2 * (ahead + 1),
+        room => (ahead + 1).div_ceil(bulk_share(room)),
     }
 }
 
@@ -282,6 +334,30 @@ mod tests {
         assert_eq!(batcher.push(20, Lane::Isolated, ms(0)), Err(Refused::Full(20)));
         let _ = batcher.poll(ms(0));
         assert_eq!(batcher.push(20, Lane::Isolated, ms(0)), Ok(()));
+    }
+
+    #[test]
+    fn what_could_not_be_run_comes_back_alone_first_and_beyond_the_bound() {
+        let mut batcher = filled(&(0..20).map(|n| (n, Lane::Interactive, 0)).collect::<Vec<_>>());
+        let (first, _) = run(batcher.poll(ms(0)));
+        for n in 20..24 {
+            batcher.push(n, Lane::Interactive, ms(1)).unwrap();
+        }
+        batcher.put_back(first.into_iter().map(|item| (item, ms(0))).collect());
+        assert_eq!(batcher.waiting(), 24);
+        let order: Vec<_> = (0..4).map(|_| run(batcher.poll(ms(1)))).collect();
+        assert_eq!((order[0].0[0], order[0].1), (0, CloseReason::Isolation));
+        assert_eq!((order[2].0[0], order[2].1), (1, CloseReason::Isolation));
+        assert_eq!((order[1].1, order[3].1), (CloseReason::Full, CloseReason::Full));
+    }
+
+    #[test]
+    fn a_clock_that_jumps_neither_panics_nor_reopens_what_was_closed() {
+        let mut batcher = filled(&[(1, Lane::Interactive, 1_000)]);
+        assert_eq!(batcher.poll(ms(1_009)), Step::WaitUntil(ms(1_010)));
+        assert_eq!(run(batcher.poll(Duration::MAX)).0, vec![1]);
+        batcher.push(2, Lane::Bulk, ms(3)).unwrap();
+        assert_eq!(run(batcher.poll(ms(0))), (vec![2], CloseReason::Deadline));
     }
 
     /// What may happen to a batcher.
@@ -402,6 +478,50 @@ mod tests {
             }
             run_until(&mut batcher, now, now + ms(10_000));
             prop_assert_eq!(batcher.waiting(), 0);
+        }
+
+        /// Both lanes saturated, isolated attempts among them: each attempt runs within the
+        /// stated number of shared batches, and never two isolated batches in a row.
+        #[test]
+        fn no_lane_waits_for_more_batches_than_the_stated_bound(
+            max_batch in 1usize..40,
+            interactive in 0usize..80,
+            bulk in 0usize..80,
+            isolated in 0usize..5,
+            overdue in any::<bool>(),
+        ) {
+            let mut batcher = Batcher::new(BatchConfig { max_batch, max_waiting: 10_000, ..config() });
+            let start = if overdue { ms(500) } else { ms(0) };
+            for (count, lane) in [(isolated, Lane::Isolated), (bulk, Lane::Bulk), (interactive, Lane::Interactive)] {
+                for position in 0..count {
+                    batcher.push((lane, Some(position)), lane, ms(0)).unwrap();
+                }
+            }
+            let (mut shared, mut before, mut left) = (0, None, interactive + isolated + if overdue { bulk } else { 0 });
+            while left > 0 {
+                // As many again as a batch holds: nobody gets through because the others are done.
+                for _ in 0..max_batch {
+                    batcher.push((Lane::Interactive, None), Lane::Interactive, start).unwrap();
+                    if overdue {
+                        batcher.push((Lane::Bulk, None), Lane::Bulk, start).unwrap();
+                    }
+                }
+                let Step::Run(batch) = batcher.poll(start) else { panic!("work waits") };
+                let alone = batch.reason == CloseReason::Isolation;
+                prop_assert!(!alone || before != Some(CloseReason::Isolation));
+                before = Some(batch.reason);
+                shared += usize::from(!alone);
+                for (lane, position) in batch.items {
+                    let Some(ahead) = position else { continue };
+                    match lane {
+                        Lane::Interactive => prop_assert!(shared <= interactive_bound(ahead, max_batch)),
+                        Lane::Bulk if overdue => prop_assert!(shared <= bulk_bound(ahead, max_batch)),
+                        Lane::Bulk => continue,
+                        Lane::Isolated => prop_assert!(shared <= ahead + 1),
+                    }
+                    left -= 1;
+                }
+            }
         }
 
         /// However many interactive attempts keep coming, bulk attempts get through.

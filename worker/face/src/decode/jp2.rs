@@ -21,7 +21,7 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<RgbImage, Im
     if size.tiles > MAX_TILES {
         return Err(ImageError::Unsupported(format!("JPEG 2000 of more than {MAX_TILES} tiles")));
     }
-    check_tile_parts(codestream)?;
+    check_tile_parts(codestream, size.tiles)?;
 
     let corrupt = |error: hayro_jpeg2000::DecodeError| ImageError::Corrupt(error.to_string());
     let settings = DecodeSettings::default();
@@ -53,6 +53,12 @@ pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<RgbImage, Im
     };
     RgbImage::new(width, height, data)
         .ok_or_else(|| ImageError::Corrupt("the decoder returned another size".to_owned()))
+}
+
+/// Width and height that the codestream declares.
+pub(super) fn size(bytes: &[u8]) -> Option<(u64, u64)> {
+    let codestream = if bytes.starts_with(CODESTREAM_SIGNATURE) { bytes } else { find_codestream(bytes).ok()? };
+    ImageSize::read(codestream).ok().map(|size| (size.width, size.height))
 }
 
 /// The contiguous codestream box of a JP2 file (15444-1 annex I), after checking that the image
@@ -149,8 +155,20 @@ impl ImageSize {
     }
 }
 
-/// Walks the tile-parts (15444-1 A.4.2): each must lie wholly inside the file.
-fn check_tile_parts(codestream: &[u8]) -> Result<(), ImageError> {
+/// Walks the tile-parts (15444-1 A.4.2): each must lie wholly inside the file, and each tile of the
+/// picture must have one, for a decoder leaves black what has none.
+fn check_tile_parts(codestream: &[u8], tiles: u64) -> Result<(), ImageError> {
+    let mut seen = std::collections::BTreeSet::new();
+    walk_tile_parts(codestream, |tile| {
+        seen.insert(tile);
+    })?;
+    if seen.iter().any(|tile| u64::from(*tile) >= tiles) {
+        return Err(ImageError::Corrupt("a tile outside of the picture".to_owned()));
+    }
+    if (seen.len() as u64) < tiles { Err(ImageError::Truncated("JPEG 2000 without all of its tiles")) } else { Ok(()) }
+}
+
+fn walk_tile_parts(codestream: &[u8], mut met: impl FnMut(u16)) -> Result<(), ImageError> {
     const CUT: ImageError = ImageError::Truncated("JPEG 2000 ends inside a tile");
     const SOT: u16 = 0xff90;
     const EOC: u16 = 0xffd9;
@@ -170,6 +188,7 @@ fn check_tile_parts(codestream: &[u8]) -> Result<(), ImageError> {
             SOT => {
                 let length = big_endian_32(codestream, at + 6).ok_or(CUT)? as usize;
                 parts += 1;
+                met(big_endian_16(codestream, at + 4).ok_or(CUT)?);
                 if length == 0 {
                     // This last tile-part runs to the end marker.
                     return if codestream.ends_with(&EOC.to_be_bytes()) { Ok(()) } else { Err(CUT) };

@@ -1,10 +1,14 @@
 //! JPEG (ISO/IEC 10918-1): baseline, extended and progressive, grey, YCbCr, RGB, CMYK and YCCK.
 
+mod bits;
+mod entropy;
+
 use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
+use self::entropy::Census;
 use super::exif::{self, Orientation};
 use super::{big_endian_16, check_size};
 use crate::image::{DecodeLimits, ImageError, RgbImage};
@@ -13,9 +17,7 @@ use crate::image::{DecodeLimits, ImageError, RgbImage};
 const MAX_SCANS: usize = 64;
 
 pub(super) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<RgbImage, ImageError> {
-    let outline = Outline::read(bytes)?;
-    check_size(outline.width, outline.height, limits, 1)?;
-
+    let outline = Outline::read(bytes, limits)?;
     let options = DecoderOptions::default()
         .set_max_width(limits.max_side as usize)
         .set_max_height(limits.max_side as usize)
@@ -43,11 +45,13 @@ struct Outline {
 }
 
 impl Outline {
-    /// Walks the markers from SOI to EOI.
-    fn read(bytes: &[u8]) -> Result<Self, ImageError> {
+    /// Walks the markers from SOI to EOI, and counts the blocks of every scan: the picture must be
+    /// there before anything is decoded, for a decoder fills with grey what is not.
+    fn read(bytes: &[u8], limits: &DecodeLimits) -> Result<Self, ImageError> {
         const CUT: ImageError = ImageError::Truncated("JPEG ends before its end marker");
         let mut at = 2;
         let mut frame: Option<(u64, u64)> = None;
+        let mut census = Census::new();
         let mut orientation = Orientation::UPRIGHT;
         let mut scans = 0;
         loop {
@@ -68,11 +72,18 @@ impl Outline {
                     if frame.is_some() {
                         return Err(ImageError::Corrupt("two frame headers".to_owned()));
                     }
-                    frame = Some(frame_header(segment)?);
+                    let (width, height) = frame_header(segment)?;
+                    check_size(width, height, limits, 1)?;
+                    census.frame(marker == 0xc2, segment)?;
+                    frame = Some((width, height));
                 }
                 0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf => {
                     return Err(ImageError::Unsupported("lossless, hierarchical or arithmetic-coded JPEG".to_owned()));
                 }
+                0xc4 => census.tables(segment)?,
+                0xcc => return Err(ImageError::Unsupported("arithmetic-coded JPEG".to_owned())),
+                0xdc => return Err(ImageError::Unsupported("JPEG that names its height after the scan".to_owned())),
+                0xdd => census.interval(segment)?,
                 0xe1 => {
                     if let Some(tiff) = segment.strip_prefix(b"Exif\0\0") {
                         orientation = exif::orientation(tiff);
@@ -83,10 +94,8 @@ impl Outline {
                     if scans > MAX_SCANS {
                         return Err(ImageError::Unsupported(format!("more than {MAX_SCANS} scans in one JPEG")));
                     }
-                    if frame.is_none() {
-                        return Err(ImageError::Corrupt("a scan before the frame header".to_owned()));
-                    }
-                    skip_entropy_coded(bytes, &mut at);
+                    at = census.scan(segment, bytes, at)?;
+                    pass_surplus(bytes, &mut at)?;
                 }
                 _ => {}
             }
@@ -95,6 +104,7 @@ impl Outline {
             return Err(ImageError::Corrupt("a JPEG without a scan".to_owned()));
         }
         let (width, height) = frame.ok_or_else(|| ImageError::Corrupt("a JPEG without a frame header".to_owned()))?;
+        census.finish()?;
         Ok(Self { width, height, orientation })
     }
 }
@@ -135,22 +145,29 @@ fn next_marker(bytes: &[u8], at: &mut usize) -> Option<u8> {
     }
 }
 
-/// Moves `at` to the marker that ends the entropy-coded data.
-fn skip_entropy_coded(bytes: &[u8], at: &mut usize) {
+/// Moves `at` to the marker that ends the entropy-coded data. Encoders pad with a few bytes, or with
+/// one byte over and over; anything else is picture that the header kept quiet about.
+fn pass_surplus(bytes: &[u8], at: &mut usize) -> Result<(), ImageError> {
+    const PADDING: usize = 32;
+    let start = *at;
     while let Some(found) = bytes.get(*at..).and_then(|rest| rest.iter().position(|b| *b == 0xff)) {
         *at += found;
         match bytes.get(*at + 1) {
             Some(0x00 | 0xd0..=0xd7) => *at += 2,
             Some(0xff) => *at += 1,
-            _ => return,
+            _ => break,
         }
     }
-    *at = bytes.len();
+    let surplus = bytes.get(start..*at).unwrap_or_default();
+    if surplus.len() > PADDING && surplus.windows(2).any(|pair| pair[0] != pair[1]) {
+        return Err(ImageError::Corrupt("JPEG with more picture than its size".to_owned()));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use jpeg_encoder::{ColorType, Encoder};
+    use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 
     use super::super::decode;
     use super::*;
@@ -236,6 +253,129 @@ mod tests {
                 assert_eq!(fault(&whole[..n]), Some(ImageFault::Truncated), "length {n}");
             }
         }
+    }
+
+    /// Every way to lay out a picture that the encoder knows.
+    fn layouts() -> Vec<Vec<u8>> {
+        let mut out = Vec::new();
+        for (kind, channels) in [(ColorType::Rgb, 3), (ColorType::Luma, 1), (ColorType::Cmyk, 4)] {
+            // The encoder subsamples colours only.
+            let factors = [SamplingFactor::F_1_1, SamplingFactor::F_2_1, SamplingFactor::F_2_2];
+            for factor in factors.into_iter().take(if channels == 3 { 3 } else { 1 }) {
+                for restart in [0, 3] {
+                    for (progressive, optimised) in [(false, false), (false, true), (true, true)] {
+                        if restart > 0 && optimised {
+                            // The encoder makes tables for a picture without restarts.
+                            continue;
+                        }
+                        let mut bytes = Vec::new();
+                        let mut encoder = Encoder::new(&mut bytes, 80);
+                        encoder.set_sampling_factor(factor);
+                        encoder.set_restart_interval(restart);
+                        encoder.set_progressive(progressive);
+                        encoder.set_optimized_huffman_tables(optimised);
+                        encoder.encode(&noisy(75, 61, channels), 75, 61, kind).unwrap();
+                        out.push(bytes);
+                    }
+                }
+            }
+        }
+        out
+    }
+
+    fn noisy(w: usize, h: usize, channels: usize) -> Vec<u8> {
+        let mut state = 7u32;
+        let mut noise = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 27) as u8
+        };
+        gradient(w, h, channels).into_iter().map(|v| v.saturating_add(noise())).collect()
+    }
+
+    /// Where the data of the first scan begins.
+    fn data_start(bytes: &[u8]) -> usize {
+        let scan = bytes.windows(2).position(|w| w == [0xff, 0xda]).unwrap();
+        scan + 2 + usize::from(u16::from_be_bytes([bytes[scan + 2], bytes[scan + 3]]))
+    }
+
+    #[test]
+    fn whole_pictures_of_every_layout_are_whole() {
+        for bytes in layouts() {
+            assert_eq!(fault(&bytes), None);
+        }
+    }
+
+    #[test]
+    fn a_cut_is_named_even_when_an_end_marker_is_put_behind_it() {
+        for whole in layouts() {
+            let start = data_start(&whole);
+            let single = whole.windows(2).filter(|pair| *pair == [0xff, 0xda]).count() == 1;
+            // The last byte may hold nothing but padding.
+            for n in (start..whole.len() - 4).step_by(3) {
+                let closed = [&whole[..n], &[0xff, 0xd9]].concat();
+                let found = fault(&closed);
+                // A cut behind 0xff leaves half of a stuffed pair, which is a marker of its own; one through a
+                // later scan's header makes a header of what follows.
+                let told = single && whole[n - 1] != 0xff;
+                assert!(found == Some(ImageFault::Truncated) || (!told && found.is_some()), "{n}: {found:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_header_that_lies_about_the_height_is_named() {
+        for whole in layouts() {
+            let frame = whole.windows(2).position(|w| w[0] == 0xff && (0xc0..=0xc2).contains(&w[1])).unwrap();
+            let tall = |height: u16| {
+                let mut other = whole.clone();
+                other[frame + 5..frame + 7].copy_from_slice(&height.to_be_bytes());
+                fault(&other)
+            };
+            assert_eq!(tall(61), None);
+            assert!(matches!(tall(200), Some(ImageFault::Truncated | ImageFault::Corrupt)));
+            assert!(tall(16).is_some());
+        }
+    }
+
+    #[test]
+    fn a_progressive_picture_without_its_last_scans_is_cut_off() {
+        let whole = encode(64, 64, ColorType::Rgb, 3, true);
+        let scans: Vec<usize> = (0..whole.len() - 1).filter(|at| whole[*at..].starts_with(&[0xff, 0xda])).collect();
+        assert!(scans.len() > 3);
+        for scan in &scans[1..] {
+            let closed = [&whole[..*scan], &[0xff, 0xd9]].concat();
+            assert_eq!(fault(&closed), Some(ImageFault::Truncated));
+        }
+    }
+
+    #[test]
+    fn what_follows_the_end_is_nobodys_business() {
+        let one = encode(64, 64, ColorType::Rgb, 3, false);
+        let two = [&one[..], &encode(32, 32, ColorType::Rgb, 3, false), b"and a text"].concat();
+        let image = decode(&two, &DecodeLimits::selfie()).unwrap();
+        assert_eq!((image.width(), image.height()), (64, 64));
+    }
+
+    #[test]
+    fn components_and_tables_that_are_not_there_are_named() {
+        let whole = encode(64, 64, ColorType::Rgb, 3, false);
+        let at = |marker: u8| whole.windows(2).position(|w| w == [0xff, marker]).unwrap();
+        let changed = |place: usize, value: u8| {
+            let mut other = whole.clone();
+            other[place] = value;
+            fault(&other)
+        };
+        let (frame, scan, table) = (at(0xc0), at(0xda), at(0xc4));
+        assert_eq!(changed(frame + 9, 0), Some(ImageFault::Unsupported), "no component");
+        assert_eq!(changed(frame + 11, 0x00), Some(ImageFault::Corrupt), "no sampling factor");
+        assert_eq!(changed(scan + 4, 0), Some(ImageFault::Corrupt), "a scan of nothing");
+        assert_eq!(changed(scan + 5, 99), Some(ImageFault::Corrupt), "a scan of another component");
+        assert_eq!(changed(scan + 6, 0x33), Some(ImageFault::Corrupt), "a scan without tables");
+        assert_eq!(changed(table + 5, 255), Some(ImageFault::Corrupt), "a table of too many codes");
+        let arithmetic = [&whole[..table], &[0xff, 0xcc, 0, 4, 0, 0], &whole[table..]].concat();
+        assert_eq!(fault(&arithmetic), Some(ImageFault::Unsupported));
+        let later_height = [&whole[..scan], &[0xff, 0xdc, 0, 4, 0, 64], &whole[scan..]].concat();
+        assert_eq!(fault(&later_height), Some(ImageFault::Unsupported));
     }
 
     #[test]

@@ -7,7 +7,10 @@
 mod exif;
 mod jp2;
 mod jpeg;
+mod memory;
 mod png;
+
+pub use memory::memory;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -16,17 +19,25 @@ use crate::image::{DecodeLimits, ImageError, RgbImage};
 /// Decodes a picture whose header keeps within `limits`. The format is told by its first bytes,
 /// whatever the sender calls it; the EXIF orientation of a JPEG is applied.
 pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<RgbImage, ImageError> {
+    decode_as(bytes, limits, &[Format::Jpeg, Format::Jpeg2000, Format::Png])
+}
+
+/// The same, where only some formats have a place.
+pub fn decode_as(bytes: &[u8], limits: &DecodeLimits, formats: &[Format]) -> Result<RgbImage, ImageError> {
     if bytes.is_empty() {
         return Err(ImageError::Empty);
     }
     if bytes.len() > limits.max_bytes {
         return Err(ImageError::TooManyBytes { bytes: bytes.len(), limit: limits.max_bytes });
     }
-    let decoder = match sniff(bytes) {
-        Some(Format::Jpeg) => jpeg::decode,
-        Some(Format::Jpeg2000) => jp2::decode,
-        Some(Format::Png) => png::decode,
-        None => return Err(ImageError::UnknownFormat),
+    let format = sniff(bytes).ok_or(ImageError::UnknownFormat)?;
+    if !formats.contains(&format) {
+        return Err(ImageError::WrongFormat { found: format.name(), expected: names(formats) });
+    }
+    let decoder = match format {
+        Format::Jpeg => jpeg::decode,
+        Format::Jpeg2000 => jp2::decode,
+        Format::Png => png::decode,
     };
     // A decoder that panics on a hostile file must cost that file alone.
     catch_unwind(AssertUnwindSafe(|| decoder(bytes, limits)))
@@ -42,6 +53,21 @@ pub enum Format {
     Jpeg2000,
     /// ISO/IEC 15948.
     Png,
+}
+
+impl Format {
+    /// Its name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Jpeg => "JPEG",
+            Self::Jpeg2000 => "JPEG 2000",
+            Self::Png => "PNG",
+        }
+    }
+}
+
+fn names(formats: &[Format]) -> String {
+    formats.iter().map(Format::name).collect::<Vec<_>>().join(" or ")
 }
 
 /// Tells the format by the first bytes.
@@ -91,6 +117,14 @@ mod tests {
             decode(&vec![0xff; (1 << 20) + 1], &limits).err(),
             Some(ImageError::TooManyBytes { bytes: (1 << 20) + 1, limit: 1 << 20 })
         );
+    }
+
+    #[test]
+    fn a_format_without_a_place_is_named() {
+        let refused = decode_as(b"\x89PNG\r\n\x1a\n", &DecodeLimits::selfie(), &[Format::Jpeg, Format::Jpeg2000]);
+        let error = refused.err().unwrap();
+        assert_eq!(error.fault().as_str(), "image_format_wrong");
+        assert_eq!(error.to_string(), "the image is PNG, expected JPEG or JPEG 2000");
     }
 
     #[test]

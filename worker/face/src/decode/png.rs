@@ -1,5 +1,4 @@
-//! PNG (ISO/IEC 15948), for tools and tests. Transparency is dropped, 16 bits become 8, and of
-//! an animation the first picture is taken.
+//! PNG (ISO/IEC 15948), for tools and tests. Transparency is dropped and 16 bits become 8.
 
 use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;
@@ -61,8 +60,11 @@ fn walk_chunks(bytes: &[u8]) -> Result<(), ImageError> {
         let kind = bytes.get(at + 4..at + 8).ok_or(CUT)?;
         let end =
             at.checked_add(length).and_then(|v| v.checked_add(12)).filter(|end| *end <= bytes.len()).ok_or(CUT)?;
-        if kind == b"IEND" {
-            return Ok(());
+        match kind {
+            b"IEND" => return Ok(()),
+            // Several pictures: which of them would count?
+            b"acTL" => return Err(ImageError::Unsupported("animated PNG".to_owned())),
+            _ => {}
         }
         at = end;
     }
@@ -97,6 +99,16 @@ mod tests {
         let grey: Vec<u8> = (0..20).collect();
         let got = decode(&encode(&grey, 5, 4, ColorSpace::Luma), &limits).unwrap();
         assert_eq!(got.at(3, 2), [13, 13, 13]);
+    }
+
+    #[test]
+    fn an_animation_is_not_a_picture() {
+        let still = encode(&[9; 60], 5, 4, ColorSpace::RGB);
+        // Behind the header chunk, as an animation has it: chunk of 8 bytes, one frame, endless.
+        let control = [&[0, 0, 0, 8][..], b"acTL", &[0, 0, 0, 1, 0, 0, 0, 0], &[0xb4, 0x2d, 0xe9, 0xa0]].concat();
+        let animated = [&still[..33], &control, &still[33..]].concat();
+        let fault = decode(&animated, &DecodeLimits::selfie()).err().map(|e| e.fault());
+        assert_eq!(fault, Some(ImageFault::Unsupported));
     }
 
     #[test]

@@ -1,26 +1,33 @@
 //! The networks on the processor: the reference that every device is held to.
+//!
+//! A batch is cut into one part for each core, and every core runs its part through a network of its own, alone: no
+//! part waits for another between two layers, nothing spins at a barrier, and the same threads that decode and cut out
+//! faces run the networks, so that two pools never compete for the cores. libtorch itself runs single-threaded.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
-use zeroize::Zeroizing;
 
-use super::{Aligned, Chunks, Seen, embeddings, inputs, render, seen};
+use super::{Aligned, Chunks, Seen, embeddings, fill, render, seen};
 use crate::error::EngineError;
 use crate::face::chip::{Chip, ChipPlan};
 use crate::face::letterbox::LetterboxPlan;
 use crate::matcher::Embedding;
 use crate::net::{self, Embedder, graph::Graph};
 use crate::pack::{self, DETECTOR_INPUT, DETECTOR_VALUES, Output, tflite};
+use crate::wipe::Wiped;
 
-/// Pictures that go through a network at once. Larger batches bring nothing on a processor and
+/// Pictures that go through the detector at once on one core: more would not stay in its cache.
+const PICTURES: usize = 8;
+
+/// Faces that go through the embedder at once on one core. Fewer read the weights too often; more bring nothing and
 /// only cost memory.
-const CHUNK: usize = 32;
+const FACES: usize = 16;
 
 /// The networks on the processor.
 pub(crate) struct Host {
-    /// One forward pass at a time: a second one would only compete for the same cores.
-    networks: Mutex<Networks>,
+    /// One for each core. The weights are in memory once.
+    lanes: Vec<Mutex<Networks>>,
     /// Of the embedder's input.
     side: usize,
     output: Output,
@@ -55,26 +62,41 @@ impl Detector {
             _ => Err(EngineError::Config("detector graph: two outputs expected".to_owned())),
         }
     }
+
+    /// The same network over the same weights, for another thread.
+    pub(crate) fn share(&self) -> Self {
+        Self { graph: self.graph.share(), boxes: self.boxes }
+    }
 }
 
 impl Host {
-    pub(crate) fn build(detector: &tflite::Graph, embedder: &pack::Embedder) -> Result<Self, EngineError> {
+    /// Runs on `threads` cores; 0 takes them all.
+    pub(crate) fn build(
+        detector: &tflite::Graph,
+        embedder: &pack::Embedder,
+        threads: usize,
+    ) -> Result<Self, EngineError> {
         let _no_grad = tch::no_grad_guard();
-        let networks = Networks {
+        let threads = match threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        };
+        let first = Networks {
             detector: Detector::build(detector, tch::Device::Cpu)?,
             embedder: Embedder::build(embedder, tch::Device::Cpu)?,
         };
+        let share = |_| Mutex::new(Networks { detector: first.detector.share(), embedder: first.embedder.share() });
         Ok(Self {
-            networks: Mutex::new(networks),
+            lanes: (0..threads).map(share).collect(),
             side: embedder.side(),
             output: embedder.output,
-            detections: Chunks::new(CHUNK),
-            faces: Chunks::new(CHUNK),
+            detections: Chunks::new(PICTURES),
+            faces: Chunks::new(FACES),
         })
     }
 
     pub(crate) fn detect(&self, plans: &[&LetterboxPlan]) -> Result<Vec<Seen>, EngineError> {
-        self.detections.run(plans, |plans| self.detect_chunk(plans))
+        self.spread(plans, &self.detections, detect)
     }
 
     pub(crate) fn align(&self, plans: &[&ChipPlan]) -> Vec<Aligned> {
@@ -82,43 +104,63 @@ impl Host {
     }
 
     pub(crate) fn embed(&self, chips: &[&Chip]) -> Result<Vec<Embedding>, EngineError> {
-        self.faces.run(chips, |chips| self.embed_chunk(chips))
+        self.spread(chips, &self.faces, |networks, chips| {
+            embed(networks, chips, self.side).and_then(|values| embeddings(&values, chips.len(), self.output))
+        })
     }
 
     pub(crate) fn out_of_memory(&self) -> u64 {
         self.detections.halvings() + self.faces.halvings()
     }
 
-    fn detect_chunk(&self, plans: &[&LetterboxPlan]) -> Result<Vec<Seen>, EngineError> {
-        let size = DETECTOR_INPUT * DETECTOR_INPUT * 3;
-        let mut bytes = Zeroizing::new(vec![0u8; plans.len() * size]);
-        plans.par_iter().zip(bytes.par_chunks_exact_mut(size)).for_each(|(plan, out)| plan.render(out));
-        let _no_grad = tch::no_grad_guard();
-        let mut pixels = net::pixels(&bytes, plans.len(), DETECTOR_INPUT)?;
-        let (regressors, scores) = {
-            let networks = self.networks();
-            let [regressors, scores] = networks.detector.forward(&net::graph::normalise(&pixels)?)?;
-            (net::values(&regressors)?, net::values(&scores)?)
-        };
-        let _ = pixels.f_zero_()?;
-        seen(&regressors, &scores, plans.len())
+    /// Runs equal parts of `items` on the cores.
+    fn spread<I: Sync, O: Send>(
+        &self,
+        items: &[I],
+        chunks: &Chunks,
+        work: impl Fn(&Networks, &[I]) -> Result<Vec<O>, EngineError> + Sync,
+    ) -> Result<Vec<O>, EngineError> {
+        let part = items.len().div_ceil(self.lanes.len()).max(1);
+        let parts: Vec<Vec<O>> = items
+            .par_chunks(part)
+            .zip(&self.lanes)
+            .map(|(part, lane)| {
+                // Networks are never changed, so a panic elsewhere leaves them whole.
+                let networks = lane.lock().unwrap_or_else(PoisonError::into_inner);
+                let _no_grad = tch::no_grad_guard();
+                chunks.run(part, |part| work(&networks, part))
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(parts.into_iter().flatten().collect())
     }
+}
 
-    fn embed_chunk(&self, chips: &[&Chip]) -> Result<Vec<Embedding>, EngineError> {
-        let bytes = inputs(chips, self.side)?;
-        let _no_grad = tch::no_grad_guard();
-        let mut input = net::pixels(&bytes, chips.len(), self.side)?;
-        let values = {
-            let networks = self.networks();
-            let output = networks.embedder.forward(&input)?;
-            Zeroizing::new(net::values(&output)?)
-        };
-        let _ = input.f_zero_()?;
-        embeddings(&values, chips.len(), self.output)
+fn detect(networks: &Networks, plans: &[&LetterboxPlan]) -> Result<Vec<Seen>, EngineError> {
+    let size = DETECTOR_INPUT * DETECTOR_INPUT * 3;
+    let mut bytes = Wiped::<u8>::zeros(plans.len() * size);
+    for (plan, out) in plans.iter().zip(bytes.chunks_exact_mut(size)) {
+        plan.render(out);
     }
+    let pixels = Held(net::pixels(&bytes, plans.len(), DETECTOR_INPUT)?);
+    let values = Held(net::graph::normalise(&pixels.0)?);
+    let [regressors, scores] = networks.detector.forward(&values.0)?;
+    seen(&net::values(&regressors)?, &net::values(&scores)?, plans.len())
+}
 
-    fn networks(&self) -> MutexGuard<'_, Networks> {
-        // The networks are never changed, so a panic elsewhere leaves them whole.
-        self.networks.lock().unwrap_or_else(PoisonError::into_inner)
+fn embed(networks: &Networks, chips: &[&Chip], side: usize) -> Result<Wiped<f32>, EngineError> {
+    let mut bytes = Wiped::with_capacity(chips.len() * side * side * 3);
+    fill(&mut bytes, chips, side)?;
+    let pixels = Held(net::pixels(&bytes, chips.len(), side)?);
+    let output = Held(networks.embedder.forward(&pixels.0)?);
+    Ok(Wiped::new(net::values(&output.0)?))
+}
+
+/// A tensor of somebody's picture or embedding that is ours alone: wiped when dropped, on the way out of an error too.
+struct Held(tch::Tensor);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // It fails only without memory, which it does not need.
+        let _ = self.0.f_zero_();
     }
 }

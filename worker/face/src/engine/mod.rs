@@ -56,9 +56,15 @@ pub struct EngineStatus {
 }
 
 impl Engine {
-    pub(crate) fn build(detector: &tflite::Graph, embedder: &Embedder, device: Device) -> Result<Self, EngineError> {
+    /// On the processor it runs on `threads` cores; 0 takes them all.
+    pub(crate) fn build(
+        detector: &tflite::Graph,
+        embedder: &Embedder,
+        device: Device,
+        threads: usize,
+    ) -> Result<Self, EngineError> {
         Ok(match device {
-            Device::Cpu => Self::Host(Box::new(Host::build(detector, embedder)?)),
+            Device::Cpu => Self::Host(Box::new(Host::build(detector, embedder, threads)?)),
             Device::Cuda(index) => Self::Cuda(Box::new(Cuda::build(detector, embedder, index)?)),
         })
     }
@@ -126,8 +132,14 @@ pub(crate) fn embeddings(values: &[f32], count: usize, output: Output) -> Result
 
 /// Pictures of faces, one behind the other, as the embedder takes them.
 pub(crate) fn inputs(chips: &[&Chip], side: usize) -> Result<Zeroizing<Vec<u8>>, EngineError> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(chips.len() * side * side * 3));
+    fill(&mut bytes, chips, side)?;
+    Ok(bytes)
+}
+
+/// The same, into a buffer with room for them.
+pub(crate) fn fill(bytes: &mut Vec<u8>, chips: &[&Chip], side: usize) -> Result<(), EngineError> {
     let size = side * side * 3;
-    let mut bytes = Zeroizing::new(Vec::with_capacity(chips.len() * size));
     for chip in chips {
         if chip.input().len() != size {
             // Made from landmarks alone, or for another pack.
@@ -137,7 +149,7 @@ pub(crate) fn inputs(chips: &[&Chip], side: usize) -> Result<Zeroizing<Vec<u8>>,
         }
         bytes.extend_from_slice(chip.input());
     }
-    Ok(bytes)
+    Ok(())
 }
 
 /// Makes chips and crops on the processor.

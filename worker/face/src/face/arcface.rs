@@ -2,20 +2,21 @@
 //! CVPR 2019): eyes, nose and mouth at fixed places of 112 x 112 pixels.
 //!
 //! The detector gives the middle of the mouth, not its corners: the template's mouth point is
-//! the mean of its two.
+//! the mean of its two. A landmarker of the pack's own gives both corners, and the template's five
+//! points are used as they are.
 
 use super::chip::{Chip, EYES};
 use super::detect::Detection;
 use super::landmarks::Landmarks;
 use crate::geometry::Similarity;
 
-/// The eye on the picture's left, the one on its right, tip of the nose, middle of the mouth.
-const TEMPLATE: [[f64; 2]; 4] = [
-    [38.2946, 51.6963],
-    [73.5318, 51.5014],
-    [56.0252, 71.7366],
-    [(41.5493 + 70.7299) / 2.0, (92.3655 + 92.2041) / 2.0],
-];
+/// The eye on the picture's left, the one on its right, tip of the nose, left and right corner of
+/// the mouth.
+const FIVE: [[f64; 2]; 5] =
+    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]];
+/// The same with the middle of the mouth.
+const TEMPLATE: [[f64; 2]; 4] =
+    [FIVE[0], FIVE[1], FIVE[2], [(FIVE[3][0] + FIVE[4][0]) / 2.0, (FIVE[3][1] + FIVE[4][1]) / 2.0]];
 /// The side that the template is for; other sides are scaled.
 const SIDE: f64 = 112.0;
 
@@ -29,6 +30,11 @@ impl Alignment {
         let [right, left, nose, mouth, ..] = detection.points;
         let points = [right, left, nose, mouth].map(|p| [f64::from(p.x), f64::from(p.y)]);
         Similarity::fit(&points, &TEMPLATE).inverse().map(Self)
+    }
+
+    /// The same from a landmarker's five points, in the order of the template.
+    pub(crate) fn of_five(points: &[[f64; 2]; 5]) -> Option<Self> {
+        Similarity::fit(points, &FIVE).inverse().map(Self)
     }
 
     /// From the pixels of a crop of this side to the picture.
@@ -80,6 +86,23 @@ mod tests {
                 let found = crop.apply(template.map(|v| v * side as f64 / 112.0));
                 assert!((found[0] - point[0]).abs() < 1e-3 && (found[1] - point[1]).abs() < 1e-3, "{found:?}");
             }
+        }
+    }
+
+    #[test]
+    fn the_template_is_the_published_one_and_four_points_and_five_agree_on_it() {
+        // Deng et al., "ArcFace", CVPR 2019: the frame of 112 x 112 pixels.
+        let published = [38.2946, 51.6963, 73.5318, 51.5014, 56.0252, 71.7366, 41.5493, 92.3655, 70.7299, 92.2041];
+        assert_eq!(FIVE.as_flattened(), published);
+        assert_eq!(TEMPLATE[..3], FIVE[..3]);
+        assert!((TEMPLATE[3][0] - 56.1396).abs() < 1e-9 && (TEMPLATE[3][1] - 92.2848).abs() < 1e-9);
+        // A face that is the template, moved: both ways find the movement.
+        let known = Similarity { a: 1.3, b: 0.4, tx: 91.0, ty: -12.0 };
+        let four = Alignment::of(&detection(TEMPLATE.map(|p| known.apply(p)))).unwrap();
+        let five = Alignment::of_five(&FIVE.map(|p| known.apply(p))).unwrap();
+        for found in [four.crop(112), five.crop(112)] {
+            let difference = [found.a - known.a, found.b - known.b, found.tx - known.tx, found.ty - known.ty];
+            assert!(difference.iter().all(|d| d.abs() < 1e-3), "{found:?}");
         }
     }
 

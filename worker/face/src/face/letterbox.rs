@@ -1,9 +1,8 @@
 //! A picture of any size as the detector's square input.
 
-use zeroize::Zeroizing;
-
 use crate::image::RgbImage;
 use crate::pack::DETECTOR_INPUT as SIDE;
+use crate::wipe::Wiped;
 
 /// The samples of a picture that the detector's input needs, how they are blended, and the way
 /// back to the picture's pixels. Small enough to send to a device, which then does what
@@ -12,7 +11,7 @@ pub(crate) struct LetterboxPlan {
     /// Columns and rows that the input needs, and no others: at most twice SIDE each way.
     width: usize,
     height: usize,
-    samples: Zeroizing<Vec<u8>>,
+    samples: Wiped<u8>,
     columns: Box<[Taps; SIDE]>,
     rows: Box<[Taps; SIDE]>,
     pub(crate) frame: Frame,
@@ -37,6 +36,8 @@ struct Taps {
 impl LetterboxPlan {
     /// Bytes of [`LetterboxPlan::describe`].
     pub(crate) const DESCRIPTOR: usize = 16 + 2 * SIDE * 8;
+    /// Most memory that a plan holds, in bytes.
+    pub(crate) const MOST: usize = 4 * SIDE * SIDE * 3 + 2 * SIDE * size_of::<Taps>();
 
     /// Scales the picture to fit, keeping its aspect, black around it.
     ///
@@ -52,7 +53,7 @@ impl LetterboxPlan {
         let (columns, wanted_columns) = taps(left, step, width);
         let (rows, wanted_rows) = taps(top, step, height);
 
-        let mut samples = Zeroizing::new(Vec::with_capacity(wanted_columns.len() * wanted_rows.len() * 3));
+        let mut samples = Wiped::with_capacity(wanted_columns.len() * wanted_rows.len() * 3);
         let every_column = wanted_columns.len() == width;
         for row in &wanted_rows {
             let row = &image.data()[row * width * 3..][..width * 3];
@@ -100,7 +101,7 @@ impl LetterboxPlan {
         let row = |at: u16| &self.samples[usize::from(at) * stride..][..stride];
         // First between rows, which goes through whole rows at once, then between columns: the
         // sums are whole numbers, so the order does not matter. 255 * 32 fits 16 bits.
-        let mut blended = Zeroizing::new(vec![0u16; stride]);
+        let mut blended = Wiped::<u16>::zeros(stride);
         for (taps, out) in self.rows.iter().zip(out.chunks_exact_mut(SIDE * 3)) {
             let [upper, lower] = taps.weight;
             let pairs = row(taps.at[0]).iter().zip(row(taps.at[1]));
@@ -190,7 +191,7 @@ mod tests {
         let image = RgbImage::new(1_200, 900, vec![7; 1_200 * 900 * 3]).unwrap();
         let plan = LetterboxPlan::new(&image);
         assert!(plan.width <= 2 * SIDE && plan.height <= 2 * SIDE);
-        assert!(plan.bytes() < image.data().len() / 10);
+        assert!(plan.bytes() < image.data().len() / 10 && plan.bytes() <= LetterboxPlan::MOST);
         // A sliver that falls between the square's pixels still has a sample to point at.
         let sliver = RgbImage::new(1, 8_000, vec![9; 24_000]).unwrap();
         assert!(LetterboxPlan::new(&sliver).width >= 1);

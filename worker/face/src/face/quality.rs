@@ -2,29 +2,46 @@
 
 use super::chip::Chip;
 use super::detect::Detection;
+use crate::geometry::Bounds;
+use crate::image::RgbImage;
 
 /// Measurements of one face in one picture.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Quality {
     /// InterEyeDistance: between the centres of the eyes, in pixels of the picture.
     pub inter_eye_px: f32,
-    /// HeadPose, roll: the angle of the line through the eyes, in degrees, clockwise.
+    /// HeadSize: the height of the detected face as a share of the picture's.
+    pub head_size: f32,
+    /// LeftwardCropOfTheFaceImage: share of the face's width beyond the picture's left edge.
+    pub crop_left: f32,
+    /// RightwardCropOfTheFaceImage: share of the face's width beyond its right edge.
+    pub crop_right: f32,
+    /// MarginAboveOfTheFaceImage: share of the face's height above the picture.
+    pub crop_above: f32,
+    /// MarginBelowOfTheFaceImage: share of the face's height below the picture.
+    pub crop_below: f32,
+    /// HeadPoseRoll: the angle of the line through the eyes, in degrees, clockwise.
     pub roll_degrees: f32,
-    /// HeadPose, yaw, coarsely: the nose's distance from the middle of the eyes along the line
+    /// HeadPoseYaw, coarsely: the nose's distance from the middle of the eyes along the line
     /// through them, in inter-eye distances. 0 is frontal.
     pub yaw_ratio: f32,
-    /// HeadPose, pitch, coarsely: the nose's height between eyes (0) and mouth (1).
+    /// HeadPosePitch, coarsely: the nose's height between eyes (0) and mouth (1).
     pub nose_height: f32,
-    /// Share of the detected face that lies outside the picture.
-    pub cropped: f32,
-    /// Sharpness: variance of the Laplacian over variance, on the aligned face.
-    pub sharpness: f32,
+    /// OverExposurePrevention: share of the aligned face at luminance 247 or above.
+    pub overexposed: f32,
+    /// UnderExposurePrevention: share of the aligned face at luminance 25 or below.
+    pub underexposed: f32,
     /// LuminanceMean of the aligned face, of 255.
     pub luminance: f32,
-    /// OverExposure: share of the aligned face at luminance 250 or above.
-    pub overexposed: f32,
     /// DynamicRange: between the 5th and 95th percentiles of luminance, of 255.
     pub dynamic_range: f32,
+    /// LuminanceVariance of the aligned face, in squared grey levels.
+    pub luminance_variance: f32,
+    /// Sharpness: variance of the Laplacian over variance, on the aligned face.
+    pub sharpness: f32,
+    /// CompressionArtifacts: steps at the edges of 8 x 8 blocks over steps elsewhere, in the
+    /// picture as it came; 1 is none.
+    pub blockiness: f32,
 }
 
 impl Quality {
@@ -37,21 +54,108 @@ impl Quality {
     }
 }
 
-/// Measures a face in a picture of this width and height.
-pub fn measure(size: (usize, usize), detection: &Detection, chip: &Chip) -> Quality {
+/// What is kept of the picture that a face was found in.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Source {
+    width: usize,
+    height: usize,
+    blockiness: f32,
+}
+
+impl Source {
+    /// Of a face in a picture, while the picture is there.
+    pub fn of(image: &RgbImage, detection: &Detection) -> Self {
+        let blockiness = blockiness(image, &detection.bounds);
+        Self { width: image.width(), height: image.height(), blockiness }
+    }
+}
+
+/// Measures a face.
+pub fn measure(source: &Source, detection: &Detection, chip: &Chip) -> Quality {
     let pose = Pose::of(detection);
     let light = Light::of(chip);
+    let bounds = &detection.bounds;
+    // Beyond a picture's near edge, and beyond its far one.
+    let outside = |start: f32, length: f32, limit: usize| {
+        let share = |beyond: f32| (beyond / length.max(f32::EPSILON)).clamp(0.0, 1.0);
+        [share(-start), share(start + length - limit as f32)]
+    };
+    let [crop_left, crop_right] = outside(bounds.x, bounds.width, source.width);
+    let [crop_above, crop_below] = outside(bounds.y, bounds.height, source.height);
     Quality {
         inter_eye_px: pose.inter_eye,
+        head_size: bounds.height / source.height.max(1) as f32,
+        crop_left,
+        crop_right,
+        crop_above,
+        crop_below,
         roll_degrees: pose.roll,
         yaw_ratio: pose.yaw,
         nose_height: pose.nose_height,
-        cropped: cropped(size, detection),
-        sharpness: light.sharpness,
-        luminance: light.mean,
         overexposed: light.overexposed,
+        underexposed: light.underexposed,
+        luminance: light.mean,
         dynamic_range: light.range,
+        luminance_variance: light.variance,
+        sharpness: light.sharpness,
+        blockiness: source.blockiness,
     }
+}
+
+/// Steps between neighbouring pixels at the edges of 8 x 8 blocks, over the steps elsewhere. The
+/// edges are wherever the steps are largest: a picture may have been cropped or turned since. The
+/// direction with less of it counts, for an edge of the face runs in one only.
+fn blockiness(image: &RgbImage, bounds: &Bounds) -> f32 {
+    let span = |start: f32, length: f32, limit: usize| {
+        let at = |value: f32| (value.max(0.0) as usize).min(limit);
+        at(start)..at(start + length)
+    };
+    let columns = span(bounds.x, bounds.width, image.width());
+    let rows = span(bounds.y, bounds.height, image.height());
+    let across = phases(image, &columns, &rows, (3, 1));
+    let down = phases(image, &rows, &columns, (image.width() * 3, image.width()));
+    across.min(down)
+}
+
+/// Samples of one direction: enough for a stable mean, and no more on a large face.
+const STEPS: usize = 40_000;
+
+/// Largest mean step of the eight places that an edge may have along `along`, over the mean of the
+/// other seven. `strides` leads to the next pixel along, and to the next line across.
+fn phases(
+    image: &RgbImage,
+    along: &std::ops::Range<usize>,
+    across: &std::ops::Range<usize>,
+    strides: (usize, usize),
+) -> f32 {
+    const BLOCK: usize = 8;
+    // Too small to tell a block from a face.
+    if along.len() < 4 * BLOCK || across.len() < 4 * BLOCK {
+        return 1.0;
+    }
+    let vertical = strides.0 != 3;
+    let skip = (along.len() * across.len() / STEPS).max(1);
+    let mut sums = [0u64; BLOCK];
+    let mut counts = [0u64; BLOCK];
+    let data = image.data();
+    for line in across.clone().step_by(skip) {
+        // Green: most of luminance, and there already.
+        let base = if vertical { line * 3 } else { line * image.width() * 3 } + 1;
+        let value = |at: usize| data.get(base + at * strides.0).copied().unwrap_or(0);
+        let mut last = value(along.start);
+        for at in along.start + 1..along.end {
+            let next = value(at);
+            sums[at % BLOCK] += u64::from(next.abs_diff(last));
+            counts[at % BLOCK] += 1;
+            last = next;
+        }
+    }
+    let total: u64 = sums.iter().sum();
+    let all: u64 = counts.iter().sum();
+    // A tenth of a grey level of doubt: on a flat surface a ratio of nothings is nothing.
+    let mean = |sum: u64, count: u64| sum as f32 / count.max(1) as f32 + 0.1;
+    let ratios = sums.iter().zip(&counts).map(|(sum, n)| mean(*sum, *n) / mean(total - sum, all - n));
+    ratios.fold(1.0, f32::max)
 }
 
 struct Pose {
@@ -86,19 +190,12 @@ impl Pose {
     }
 }
 
-fn cropped((width, height): (usize, usize), detection: &Detection) -> f32 {
-    let b = &detection.bounds;
-    let inside = |start: f32, length: f32, limit: usize| {
-        ((start + length).min(limit as f32) - start.max(0.0)).clamp(0.0, length)
-    };
-    let visible = inside(b.x, b.width, width) * inside(b.y, b.height, height);
-    1.0 - visible / (b.width * b.height).max(f32::EPSILON)
-}
-
 struct Light {
     sharpness: f32,
     mean: f32,
+    variance: f32,
     overexposed: f32,
+    underexposed: f32,
     range: f32,
 }
 
@@ -137,11 +234,14 @@ impl Light {
                 })
                 .unwrap_or(255) as f32
         };
+        let share = |bins: &[u32]| (f64::from(bins.iter().sum::<u32>()) / count) as f32;
         Self {
             // One grey level of noise on a flat surface must not look sharp.
             sharpness: (variance(edges, edge_squares) / (contrast + 25.0)) as f32,
             mean: (sum / count) as f32,
-            overexposed: (f64::from(histogram[250..].iter().sum::<u32>()) / count) as f32,
+            variance: contrast as f32,
+            overexposed: share(&histogram[247..]),
+            underexposed: share(&histogram[..=25]),
             range: percentile(0.95) - percentile(0.05),
         }
     }
@@ -159,7 +259,7 @@ pub(crate) fn luminance(chip: &Chip) -> zeroize::Zeroizing<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::geometry::{Bounds, Point};
+    use crate::geometry::Point;
 
     fn detection(points: [[f32; 2]; 6]) -> Detection {
         Detection {
@@ -196,8 +296,44 @@ mod tests {
     }
 
     #[test]
-    fn a_face_half_outside_is_half_cropped() {
-        assert!((cropped((100, 200), &detection([[0.0; 2]; 6])) - 0.5).abs() < 1e-6);
+    fn each_side_of_the_picture_crops_by_itself() {
+        // The face covers 50..150 both ways.
+        let cropped = |width, height| {
+            let source = Source { width, height, blockiness: 1.0 };
+            let found = measure(&source, &detection([[0.0; 2]; 6]), &chip(|_, _| 0));
+            [found.crop_left, found.crop_right, found.crop_above, found.crop_below]
+        };
+        assert_eq!(cropped(200, 200), [0.0; 4]);
+        assert_eq!(cropped(100, 200), [0.0, 0.5, 0.0, 0.0]);
+        assert_eq!(cropped(200, 120), [0.0, 0.0, 0.0, 0.3]);
+        let mut beyond = detection([[0.0; 2]; 6]);
+        (beyond.bounds.x, beyond.bounds.y) = (-25.0, -75.0);
+        let source = Source { width: 200, height: 50, blockiness: 1.0 };
+        let found = measure(&source, &beyond, &chip(|_, _| 0));
+        assert_eq!((found.crop_left, found.crop_above, found.head_size), (0.25, 0.75, 2.0));
+    }
+
+    #[test]
+    fn blocks_are_told_from_edges_wherever_their_grid_lies() {
+        let picture = |value: &dyn Fn(usize, usize) -> u8| {
+            let data = (0..96 * 96).flat_map(|i| [value(i % 96, i / 96); 3]).collect();
+            RgbImage::new(96, 96, data).unwrap()
+        };
+        let bounds = Bounds { x: 4.0, y: 6.0, width: 80.0, height: 80.0 };
+        for offset in [0, 3] {
+            // Each block is flat, as the coarsest quantiser leaves it.
+            let blocks = picture(&|x, y| (((x + offset) / 8 * 37 + (y + offset) / 8 * 91) % 200) as u8);
+            assert!(blockiness(&blocks, &bounds) > 10.0);
+        }
+        let slope = picture(&|x, y| (x + y) as u8);
+        assert!((blockiness(&slope, &bounds) - 1.0).abs() < 0.05);
+        // An edge of the face runs one way only.
+        let edge = picture(&|x, y| if x < 40 { y as u8 } else { 200 - y as u8 });
+        assert!(blockiness(&edge, &bounds) < 2.0, "{}", blockiness(&edge, &bounds));
+        let flat = picture(&|_, _| 90);
+        assert_eq!(blockiness(&flat, &bounds), 1.0);
+        let outside = Bounds { x: 500.0, y: -900.0, width: 80.0, height: 80.0 };
+        assert_eq!(blockiness(&slope, &outside), 1.0);
     }
 
     #[test]
@@ -205,7 +341,8 @@ mod tests {
         let flat = Light::of(&chip(|_, _| 10));
         assert_eq!((flat.sharpness, flat.range, flat.mean), (0.0, 0.0, 10.0));
         let burnt = Light::of(&chip(|_, _| 255));
-        assert!(burnt.overexposed > 0.99);
+        assert!(burnt.overexposed > 0.99 && burnt.underexposed == 0.0);
+        assert!(flat.underexposed > 0.99 && flat.variance == 0.0);
         let busy = Light::of(&chip(|x, y| if (x + y) % 2 == 0 { 0 } else { 255 }));
         let smooth = Light::of(&chip(|x, _| x as u8));
         assert!(busy.sharpness > 10.0 && smooth.sharpness < 1e-3);

@@ -5,14 +5,24 @@
 //! after recompression, scaling, cropping or a change of brightness. So both faces are
 //! band-passed, laid over one another as well as they will go, and correlated; the mirror image
 //! too.
+//!
+//! Two more things keep a copy from looking like another photograph. A blur takes the finer
+//! structure out of one of them: then the other is blurred as far before they are compared, and the
+//! place is found by what is coarser. And a crop, a glare or a thumb spoils a part: so the face is
+//! compared in nine parts, of which the middle one by correlation counts.
+
+mod plane;
+
+use std::ops::Range;
 
 use zeroize::Zeroizing;
 
 use super::chip::Chip;
 use super::quality::luminance;
+use plane::Plane;
 
-/// The highest correlation of the two faces over small shifts, turns and scales, mirrored or
-/// not: 1 for a perfect copy, near 0 for unrelated detail.
+/// The highest correlation of the two faces over small shifts, turns, scales and blurs, mirrored
+/// or not: 1 for a perfect copy, near 0 for unrelated detail.
 pub fn correlation(portrait: &Chip, frame: &Chip) -> f32 {
     Detail::of(portrait).correlation(&Detail::of(frame))
 }
@@ -21,160 +31,223 @@ pub fn correlation(portrait: &Chip, frame: &Chip) -> f32 {
 const SIDE: usize = Chip::SIDE / 2;
 /// The window that is compared, out of SIDE: the face without the surroundings that a crop or
 /// another background would change.
-const WINDOW: std::ops::Range<usize> = 17..58;
+const WINDOW: Range<usize> = 17..58;
+/// The same of the coarse picture, at half the size again.
+const COARSE_WINDOW: Range<usize> = 8..29;
 /// Largest displacement tried, in pixels of the small picture.
 const REACH: i16 = 3;
-/// What does not correlate this far over whole-pixel shifts is no copy that turning and scaling
-/// could bring out, and the search ends there. In the tests, copies correlated at 0.82 or more
-/// over whole-pixel shifts already, and refining added at most 0.25 to any pair.
-const WORTH_REFINING: f32 = 0.5;
+/// The same in pixels of the coarse picture.
+const COARSE_REACH: i16 = 2;
+/// What correlates neither this far over whole-pixel shifts, nor that far with its coarse shading
+/// alone, is no copy that turning, scaling and blurring could bring out, and the search ends there.
+/// In the tests, other photographs of one person stayed below 0.85 by their coarse shading; copies
+/// were above 0.9, however much they were blurred.
+const WORTH_FINE: f32 = 0.5;
+const WORTH_COARSE: f32 = 0.86;
+/// How far one picture or the other is blurred, in pixels of the small picture.
+const BLURS: [(usize, usize); 7] = [(0, 0), (1, 0), (2, 0), (3, 0), (0, 1), (0, 2), (0, 3)];
+/// Parts of the window along each side.
+const PARTS: usize = 3;
 
 /// A face at half size, without its coarse shading and its pixel noise. Wiped when dropped.
 pub struct Detail {
-    values: Zeroizing<Vec<f32>>,
+    small: Plane,
+    fine: Plane,
+    coarse: Plane,
 }
 
 impl Detail {
     /// Takes the detail of an aligned face.
     pub fn of(chip: &Chip) -> Self {
         let full = luminance(chip);
-        let mut small = Zeroizing::new(vec![0f32; SIDE * SIDE]);
-        for (rows, out) in full.chunks_exact(2 * Chip::SIDE).zip(small.chunks_exact_mut(SIDE)) {
+        let mut small = Zeroizing::new(Vec::with_capacity(SIDE * SIDE));
+        for rows in full.chunks_exact(2 * Chip::SIDE) {
             let (upper, lower) = rows.split_at(Chip::SIDE);
-            for ((a, b), out) in upper.chunks_exact(2).zip(lower.chunks_exact(2)).zip(out) {
+            small.extend(upper.chunks_exact(2).zip(lower.chunks_exact(2)).map(|(a, b)| {
                 let sum: u16 = [a[0], a[1], b[0], b[1]].map(u16::from).iter().sum();
-                *out = f32::from(sum) / 4.0;
-            }
+                f32::from(sum) / 4.0
+            }));
         }
-        let mut values = blur(&small, 1);
-        let coarse = blur(&blur(&small, 3), 3);
-        for (value, coarse) in values.iter_mut().zip(coarse.iter()) {
-            *value -= coarse;
-        }
-        Self { values }
+        let small = Plane::new(SIDE, small);
+        let quarter = small.halved();
+        let coarse = quarter.blurred(1).minus(&quarter.blurred(3).blurred(3));
+        Self { fine: fine(&small), coarse, small }
     }
 
     /// The highest correlation with another face's detail.
     pub fn correlation(&self, other: &Self) -> f32 {
-        let fixed = self.window();
-        let best = |other: &Self| self.best_match(&fixed, other);
-        best(other).max(best(&other.mirrored()))
+        self.best_match(other).max(self.best_match(&other.mirrored()))
     }
 
     fn mirrored(&self) -> Self {
-        let rows = self.values.chunks_exact(SIDE);
-        Self { values: Zeroizing::new(rows.flat_map(|row| row.iter().rev().copied()).collect()) }
+        Self { small: self.small.mirrored(), fine: self.fine.mirrored(), coarse: self.coarse.mirrored() }
     }
 
-    /// This picture's own part of each comparison.
-    fn window(&self) -> Sums {
-        WINDOW.fold(Sums::default(), |sums, y| {
-            let row = &self.values[y * SIDE..][WINDOW];
-            sums.with(row, row)
-        })
-    }
-
-    fn best_match(&self, fixed: &Sums, other: &Self) -> f32 {
-        // From coarse to fine: each round looks around the best of the last one.
-        let mut best = (-1.0, Placement::default());
-        for x in -REACH..=REACH {
-            for y in -REACH..=REACH {
-                let found = self.compare_shifted(fixed, other, x, y);
-                if found > best.0 {
-                    best = (found, Placement { x: f32::from(x), y: f32::from(y), ..Placement::default() });
-                }
-            }
+    fn best_match(&self, other: &Self) -> f32 {
+        let near = shifts(&self.fine, &other.fine, &WINDOW, REACH);
+        let far = shifts(&self.coarse, &other.coarse, &COARSE_WINDOW, COARSE_REACH);
+        let mut places = Vec::with_capacity(2);
+        if near.0 >= WORTH_FINE {
+            places.push(refine(&self.fine, &other.fine, near));
         }
-        if best.0 < WORTH_REFINING {
-            return best.0;
+        if far.0 >= WORTH_COARSE {
+            // By what is left of a face after a strong blur.
+            let shading = |detail: &Self| detail.small.blurred(2).minus(&detail.small.blurred(6).blurred(6));
+            let (mine, theirs) = (shading(self), shading(other));
+            let start = Placement { x: far.1.x * 2.0, y: far.1.y * 2.0, ..Placement::default() };
+            let start = (laid(&mine, &theirs, start), start);
+            places.push(refine(&mine, &theirs, start));
         }
-        let reach = f32::from(REACH);
-        for step in [1.0f32, 0.5, 0.25] {
-            for _ in 0..4 {
-                let centre = best;
-                for (x, y, turn, scale) in [
-                    (1.0, 0.0, 0.0, 0.0),
-                    (-1.0, 0.0, 0.0, 0.0),
-                    (0.0, 1.0, 0.0, 0.0),
-                    (0.0, -1.0, 0.0, 0.0),
-                    (0.0, 0.0, 1.0, 0.0),
-                    (0.0, 0.0, -1.0, 0.0),
-                    (0.0, 0.0, 0.0, 1.0),
-                    (0.0, 0.0, 0.0, -1.0),
-                ] {
-                    let from = centre.1;
-                    let tried = Placement {
-                        x: (from.x + x * step).clamp(-reach, reach),
-                        y: (from.y + y * step).clamp(-reach, reach),
-                        turn: (from.turn + turn * step * 0.04).clamp(-0.12, 0.12),
-                        scale: (from.scale + scale * step * 0.04).clamp(-0.12, 0.12),
-                    };
-                    let found = self.compare(fixed, other, tried);
-                    if found > best.0 {
-                        best = (found, tried);
-                    }
-                }
-                if best.0 <= centre.0 {
-                    break;
-                }
-            }
+        if places.is_empty() {
+            return near.0;
         }
-        best.0
+        // A copy's blur is not known: each is tried, on the sharper picture of the two.
+        let versions = |detail: &Self| [0, 1, 2, 3].map(|reach| detail.blurred(reach));
+        let (mine, theirs) = (versions(self), versions(other));
+        let tried =
+            BLURS.iter().flat_map(|(a, b)| places.iter().map(|(_, place)| laid(&mine[*a], &theirs[*b], *place)));
+        tried.fold(near.0, f32::max)
     }
 
-    /// Normalised correlation of the window with the other picture moved by whole pixels.
-    fn compare_shifted(&self, fixed: &Sums, other: &Self, x: i16, y: i16) -> f32 {
-        // REACH keeps inside the picture.
-        let moved = |at: usize, by: i16| at.saturating_add_signed(isize::from(by));
-        let sums = WINDOW.fold(Sums::default(), |sums, row| {
-            let theirs = &other.values[moved(row, y) * SIDE + moved(WINDOW.start, x)..][..WINDOW.len()];
-            sums.with(&self.values[row * SIDE..][WINDOW], theirs)
-        });
-        sums.correlation(fixed)
-    }
-
-    /// Normalised correlation of the window with the other picture laid over it.
-    fn compare(&self, fixed: &Sums, other: &Self, placement: Placement) -> f32 {
-        let middle = (SIDE as f32 - 1.0) / 2.0;
-        let (sin, cos) = placement.turn.sin_cos();
-        let (sin, cos) = (sin * (1.0 + placement.scale), cos * (1.0 + placement.scale));
-        let mut laid = Zeroizing::new([0f32; WINDOW.end - WINDOW.start]);
-        let sums = WINDOW.fold(Sums::default(), |sums, y| {
-            let dy = y as f32 - middle;
-            for (x, out) in WINDOW.zip(laid.iter_mut()) {
-                let dx = x as f32 - middle;
-                *out = other.at(middle + cos * dx - sin * dy + placement.x, middle + sin * dx + cos * dy + placement.y);
-            }
-            sums.with(&self.values[y * SIDE..][WINDOW], &laid[..])
-        });
-        sums.correlation(fixed)
-    }
-
-    /// Between pixels, bilinearly. The window and REACH keep inside the picture.
-    fn at(&self, x: f32, y: f32) -> f32 {
-        let limit = SIDE as f32 - 1.001;
-        let (x, y) = (x.clamp(0.0, limit), y.clamp(0.0, limit));
-        let (left, top) = (x as usize, y as usize);
-        let (fx, fy) = (x - left as f32, y - top as f32);
-        let pixels = &self.values[top * SIDE + left..][..SIDE + 2];
-        let upper = pixels[0] * (1.0 - fx) + pixels[1] * fx;
-        let lower = pixels[SIDE] * (1.0 - fx) + pixels[SIDE + 1] * fx;
-        upper * (1.0 - fy) + lower * fy
+    /// The detail that a blur of this reach would have left.
+    fn blurred(&self, reach: usize) -> Plane {
+        fine(&self.small.blurred(reach).blurred(reach))
     }
 }
 
-/// What a correlation is made of. Of the pair (a, b): sums of b, b squared, and a times b.
+/// Without pixel noise and without coarse shading.
+fn fine(small: &Plane) -> Plane {
+    small.blurred(1).minus(&small.blurred(3).blurred(3))
+}
+
+/// The best of all shifts by whole pixels.
+fn shifts(a: &Plane, b: &Plane, window: &Range<usize>, reach: i16) -> (f32, Placement) {
+    let mine = |y: usize| a.row(window.start + y, window.start, window.len());
+    let fixed = Parts::of(window.len(), |y| (mine(y), mine(y)));
+    let mut best = (-1.0, Placement::default());
+    for x in -reach..=reach {
+        for y in -reach..=reach {
+            // The reach keeps inside the picture.
+            let moved = |at: usize, by: i16| at.saturating_add_signed(isize::from(by));
+            let theirs = |row: usize| b.row(moved(window.start + row, y), moved(window.start, x), window.len());
+            let parts = Parts::of(window.len(), |row| (mine(row), theirs(row)));
+            let found = parts.agreement(&fixed);
+            if found > best.0 {
+                best = (found, Placement { x: f32::from(x), y: f32::from(y), ..Placement::default() });
+            }
+        }
+    }
+    best
+}
+
+/// From coarse to fine: each round looks around the best of the last one.
+fn refine(a: &Plane, b: &Plane, start: (f32, Placement)) -> (f32, Placement) {
+    let reach = f32::from(REACH) + 1.0;
+    let mut best = start;
+    for step in [1.0f32, 0.5, 0.25] {
+        for _ in 0..6 {
+            let (found, from) = best;
+            for (x, y, turn, scale) in [
+                (1.0, 0.0, 0.0, 0.0),
+                (-1.0, 0.0, 0.0, 0.0),
+                (0.0, 1.0, 0.0, 0.0),
+                (0.0, -1.0, 0.0, 0.0),
+                (0.0, 0.0, 1.0, 0.0),
+                (0.0, 0.0, -1.0, 0.0),
+                (0.0, 0.0, 0.0, 1.0),
+                (0.0, 0.0, 0.0, -1.0),
+            ] {
+                let tried = Placement {
+                    x: (from.x + x * step).clamp(-reach, reach),
+                    y: (from.y + y * step).clamp(-reach, reach),
+                    turn: (from.turn + turn * step * 0.04).clamp(-0.12, 0.12),
+                    scale: (from.scale + scale * step * 0.04).clamp(-0.12, 0.12),
+                };
+                let found = laid(a, b, tried);
+                if found > best.0 {
+                    best = (found, tried);
+                }
+            }
+            if best.0 <= found {
+                break;
+            }
+        }
+    }
+    best
+}
+
+/// How the second face is laid over the first.
+#[derive(Clone, Copy, Default)]
+struct Placement {
+    x: f32,
+    y: f32,
+    /// Radians.
+    turn: f32,
+    /// 0 is the same size.
+    scale: f32,
+}
+
+/// How well one face's window agrees with the other's laid over it.
+fn laid(fixed: &Plane, other: &Plane, placement: Placement) -> f32 {
+    let middle = (other.side() as f32 - 1.0) / 2.0;
+    let (sin, cos) = placement.turn.sin_cos();
+    let (sin, cos) = (sin * (1.0 + placement.scale), cos * (1.0 + placement.scale));
+    let mut over = Zeroizing::new(Vec::with_capacity(WINDOW.len() * WINDOW.len()));
+    for y in WINDOW {
+        let dy = y as f32 - middle;
+        over.extend(WINDOW.map(|x| {
+            let dx = x as f32 - middle;
+            other.at(middle + cos * dx - sin * dy + placement.x, middle + sin * dx + cos * dy + placement.y)
+        }));
+    }
+    let mine = |y: usize| fixed.row(WINDOW.start + y, WINDOW.start, WINDOW.len());
+    let itself = Parts::of(WINDOW.len(), |y| (mine(y), mine(y)));
+    let parts = Parts::of(WINDOW.len(), |y| (mine(y), &over[y * WINDOW.len()..][..WINDOW.len()]));
+    parts.agreement(&itself)
+}
+
+/// What the correlations of a window's parts are made of.
+struct Parts([Sums; PARTS * PARTS]);
+
+impl Parts {
+    /// Of a square window of `side` rows, which `rows` gives in pairs.
+    fn of<'a>(side: usize, rows: impl Fn(usize) -> (&'a [f32], &'a [f32])) -> Self {
+        let mut parts = [Sums::default(); PARTS * PARTS];
+        for y in 0..side {
+            let (a, b) = rows(y);
+            let down = y * PARTS / side;
+            for across in 0..PARTS {
+                let columns = across * side / PARTS..(across + 1) * side / PARTS;
+                let part = &mut parts[down * PARTS + across];
+                *part = part.with(&a[columns.clone()], &b[columns]);
+            }
+        }
+        Self(parts)
+    }
+
+    /// The whole window's correlation, or that of the middle one of its parts, whichever is higher:
+    /// of nine parts, up to four may be spoilt. `fixed` is the first picture against itself.
+    fn agreement(&self, fixed: &Self) -> f32 {
+        let whole = |parts: &Self| parts.0.iter().fold(Sums::default(), |sums, part| sums.and(part));
+        let mut each: [f32; PARTS * PARTS] = std::array::from_fn(|at| self.0[at].correlation(&fixed.0[at]));
+        each.sort_by(f32::total_cmp);
+        whole(self).correlation(&whole(fixed)).max(each[each.len() / 2])
+    }
+}
+
+/// What a correlation is made of. Of the pair (a, b): how many, sums of b, b squared, and a times b.
 #[derive(Clone, Copy, Default)]
 struct Sums {
+    count: usize,
     b: f64,
     bb: f64,
     ab: f64,
 }
 
 impl Sums {
-    /// With one more row. In eight lanes, which the compiler turns into one instruction each.
+    /// With one more row. In four lanes, which the compiler turns into one instruction each.
     fn with(self, a: &[f32], b: &[f32]) -> Self {
-        const LANES: usize = 8;
+        const LANES: usize = 4;
         let mut lanes = [[0f32; LANES]; 3];
         let (heads, tails) = (a.chunks_exact(LANES).zip(b.chunks_exact(LANES)), a.len() / LANES * LANES);
         for (a, b) in heads {
@@ -190,71 +263,20 @@ impl Sums {
             lanes[2][0] += a * b;
         }
         let [b, bb, ab] = lanes.map(|lanes| f64::from(lanes.iter().sum::<f32>()));
-        Self { b: self.b + b, bb: self.bb + bb, ab: self.ab + ab }
+        Self { count: self.count + a.len(), b: self.b + b, bb: self.bb + bb, ab: self.ab + ab }
+    }
+
+    fn and(self, other: &Self) -> Self {
+        Self { count: self.count + other.count, b: self.b + other.b, bb: self.bb + other.bb, ab: self.ab + other.ab }
     }
 
     /// `fixed` is the first picture against itself.
     fn correlation(&self, fixed: &Self) -> f32 {
-        let n = (WINDOW.len() * WINDOW.len()) as f64;
+        let n = self.count as f64;
         let spread = ((fixed.bb - fixed.b * fixed.b / n) * (self.bb - self.b * self.b / n)).max(0.0).sqrt();
         // Two faces without any detail are not evidence of a copy.
-        if spread < n { 0.0 } else { ((self.ab - fixed.b * self.b / n) / spread) as f32 }
+        if spread < 0.5 * n { 0.0 } else { ((self.ab - fixed.b * self.b / n) / spread) as f32 }
     }
-}
-
-/// How the second face is laid over the first.
-#[derive(Clone, Copy, Default)]
-struct Placement {
-    x: f32,
-    y: f32,
-    /// Radians.
-    turn: f32,
-    /// 0 is the same size.
-    scale: f32,
-}
-
-/// The mean over a square of this reach, clipped at the edges.
-fn blur(from: &[f32], reach: usize) -> Zeroizing<Vec<f32>> {
-    let span = |at: usize| at.saturating_sub(reach)..(at + reach + 1).min(SIDE);
-    // Rows: a running sum along each.
-    let mut rows = Zeroizing::new(vec![0f32; from.len()]);
-    for (from, out) in from.chunks_exact(SIDE).zip(rows.chunks_exact_mut(SIDE)) {
-        let mut sum: f32 = from[..reach].iter().sum();
-        for (at, out) in out.iter_mut().enumerate() {
-            if let Some(entering) = from.get(at + reach) {
-                sum += entering;
-            }
-            if let Some(leaving) = at.checked_sub(reach + 1) {
-                sum -= from[leaving];
-            }
-            *out = sum / span(at).len() as f32;
-        }
-    }
-    // Columns: a running sum of whole rows.
-    let mut out = Zeroizing::new(vec![0f32; from.len()]);
-    let mut sums = Zeroizing::new([0f32; SIDE]);
-    let row = |at: usize| &rows[at * SIDE..][..SIDE];
-    let move_in = |sums: &mut [f32; SIDE], row: &[f32], sign: f32| {
-        for (sum, value) in sums.iter_mut().zip(row) {
-            *sum += sign * value;
-        }
-    };
-    for at in 0..reach {
-        move_in(&mut sums, row(at), 1.0);
-    }
-    for (at, out) in out.chunks_exact_mut(SIDE).enumerate() {
-        if at + reach < SIDE {
-            move_in(&mut sums, row(at + reach), 1.0);
-        }
-        if let Some(leaving) = at.checked_sub(reach + 1) {
-            move_in(&mut sums, row(leaving), -1.0);
-        }
-        let count = span(at).len() as f32;
-        for (out, sum) in out.iter_mut().zip(sums.iter()) {
-            *out = sum / count;
-        }
-    }
-    out
 }
 
 #[cfg(test)]
@@ -302,26 +324,50 @@ mod tests {
     }
 
     #[test]
-    fn a_blur_is_the_mean_of_the_square_clipped_at_the_edges() {
-        let from: Vec<f32> = (0..SIDE * SIDE).map(|i| ((i * 7919) % 251) as f32).collect();
-        let got = blur(&from, 3);
-        for (x, y) in [(0, 0), (1, 40), (37, 37), (74, 2), (74, 74)] {
-            let span = |at: usize| at.saturating_sub(3)..(at + 4).min(SIDE);
-            let sum: f32 = span(y).flat_map(|v| span(x).map(move |u| (u, v))).map(|(u, v)| from[v * SIDE + u]).sum();
-            let expected = sum / (span(x).len() * span(y).len()) as f32;
-            assert!((got[y * SIDE + x] - expected).abs() < 1e-2, "{x} {y}");
+    fn a_shift_by_whole_pixels_is_a_placement_like_any_other() {
+        let (a, b) = (Detail::of(&textured(1, 0, false, 1.0)), Detail::of(&textured(1, 4, false, 1.0)));
+        let (found, place) = shifts(&a.fine, &b.fine, &WINDOW, REACH);
+        assert_eq!((place.x, place.y), (-2.0, 0.0));
+        assert!((laid(&a.fine, &b.fine, place) - found).abs() < 1e-4);
+    }
+
+    /// The texture, as a camera out of focus would see it.
+    fn out_of_focus(chip: &Chip, reach: usize) -> Chip {
+        let pixels: Vec<f32> = chip.pixels().chunks_exact(3).map(|p| f32::from(p[0])).collect();
+        let blurred = Plane::new(Chip::SIDE, Zeroizing::new(pixels)).blurred(reach).blurred(reach);
+        Chip::new(blurred.values().iter().flat_map(|v| [*v as u8; 3]).collect()).unwrap()
+    }
+
+    #[test]
+    fn a_blur_hides_no_copy_and_makes_none() {
+        let original = textured(1, 0, false, 1.0);
+        for reach in [2, 4, 6] {
+            let copy = out_of_focus(&textured(1, 2, false, 1.0), reach);
+            assert!(correlation(&original, &copy) > 0.9, "{reach}: {}", correlation(&original, &copy));
+            assert!(correlation(&copy, &original) > 0.9, "{reach}");
+            for seed in 2..5 {
+                let other = out_of_focus(&textured(seed, 0, false, 1.0), reach);
+                let found = correlation(&original, &other).max(correlation(&copy, &other));
+                assert!(found < 0.8, "{reach} {seed}: {found}");
+            }
         }
     }
 
     #[test]
-    fn a_shift_by_whole_pixels_is_a_placement_like_any_other() {
-        let (a, b) = (Detail::of(&textured(1, 0, false, 1.0)), Detail::of(&textured(3, 2, false, 1.0)));
-        let fixed = a.window();
-        for (x, y) in [(0i16, 0i16), (3, -3), (-2, 1)] {
-            let placed = Placement { x: f32::from(x), y: f32::from(y), ..Placement::default() };
-            let difference = a.compare_shifted(&fixed, &b, x, y) - a.compare(&fixed, &b, placed);
-            assert!(difference.abs() < 1e-4, "{difference}");
+    fn a_copy_with_a_part_cut_away_is_a_copy() {
+        let original = textured(1, 0, false, 1.0);
+        let cut = |columns: Range<usize>| {
+            let mut pixels = original.pixels().to_vec();
+            for row in pixels.chunks_exact_mut(Chip::SIDE * 3) {
+                row[columns.start * 3..columns.end * 3].fill(0);
+            }
+            Chip::new(pixels).unwrap()
+        };
+        for columns in [0..55, 100..150] {
+            assert!(correlation(&original, &cut(columns.clone())) > 0.9, "{columns:?}");
         }
+        // Too little is left to tell.
+        assert!(correlation(&original, &cut(0..110)) < 0.85);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Pictures are kept as batch, channel, row, column over channels-last memory; whatever a
 //! RESHAPE makes of them is kept in the graph's own order.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tch::{Device, Kind, Tensor};
 
@@ -26,6 +26,8 @@ struct Step {
     output: usize,
     /// Values that nobody needs after this step.
     done_with: Vec<usize>,
+    /// Which of the inputs may be overwritten with the result.
+    overwrites: Option<usize>,
 }
 
 enum Action {
@@ -76,6 +78,13 @@ impl Graph {
                 last_use.insert(*input, index);
             }
         }
+        // What RESHAPE returns may be the same memory under another shape.
+        let reshaped: HashSet<usize> = from
+            .operations
+            .iter()
+            .filter(|operation| matches!(operation.kind, Op::Reshape))
+            .flat_map(|operation| operation.inputs.iter().copied().chain([operation.output]))
+            .collect();
         let mut steps = Vec::with_capacity(from.operations.len());
         for (index, operation) in from.operations.iter().enumerate() {
             let mut inputs = operation.inputs.clone();
@@ -83,22 +92,38 @@ impl Graph {
                 // The others have one value; what follows it are constants.
                 inputs.truncate(1);
             }
-            let done_with = inputs
+            let done_with: Vec<usize> = inputs
                 .iter()
                 .copied()
                 .filter(|input| last_use.get(input) == Some(&index))
                 .filter(|input| !from.outputs.contains(input))
                 .collect();
-            steps.push(Step {
-                action: Action::build(from, operation, device)?,
-                inputs,
-                output: operation.output,
-                done_with,
-            });
+            let action = Action::build(from, operation, device)?;
+            let ours = |value: &usize| {
+                let elsewhere = inputs.iter().filter(|other| *other == value).count() > 1;
+                done_with.contains(value) && !elsewhere && !from.inputs.contains(value) && !reshaped.contains(value)
+            };
+            let overwrites = match action {
+                Action::Add { .. } | Action::Relu => inputs.iter().position(ours),
+                _ => None,
+            };
+            steps.push(Step { action, inputs, output: operation.output, done_with, overwrites });
         }
         let input = *from.inputs.first().ok_or_else(|| mistake("no input"))?;
         let outputs = from.outputs.iter().map(|output| (*output, from.shapes[*output].clone())).collect();
         Ok(Self { device, steps, input, outputs, slots: from.shapes.len() })
+    }
+
+    /// The same graph over the same weights, for another thread.
+    pub(crate) fn share(&self) -> Self {
+        let step = |step: &Step| Step {
+            action: step.action.share(),
+            inputs: step.inputs.clone(),
+            output: step.output,
+            done_with: step.done_with.clone(),
+            overwrites: step.overwrites,
+        };
+        Self { steps: self.steps.iter().map(step).collect(), outputs: self.outputs.clone(), ..*self }
     }
 
     /// Runs a batch (N x rows x columns x channels) and returns the outputs in the graph's
@@ -115,7 +140,10 @@ impl Graph {
                 .iter()
                 .map(|input| values[*input].as_ref().ok_or_else(|| mistake("a value is used before it is made")))
                 .collect::<Result<Vec<_>, _>>()?;
-            let result = step.action.run(&inputs, count)?;
+            let result = match step.overwrites {
+                Some(position) => step.action.run_over(inputs[position], &inputs)?,
+                None => step.action.run(&inputs, count)?,
+            };
             for value in &step.done_with {
                 values[*value] = None;
             }
@@ -212,6 +240,53 @@ impl Action {
             Op::Reshape => Self::Reshape(graph.shapes[operation.output].iter().skip(1).map(|d| *d as i64).collect()),
             Op::Concatenate { axis } => Self::Concatenate(*axis as i64),
         })
+    }
+
+    fn share(&self) -> Self {
+        match self {
+            Self::Convolution { weights, biases, groups, stride, dilation, padding, surround, relu } => {
+                Self::Convolution {
+                    weights: weights.shallow_clone(),
+                    biases: biases.shallow_clone(),
+                    groups: *groups,
+                    stride: *stride,
+                    dilation: *dilation,
+                    padding: *padding,
+                    surround: *surround,
+                    relu: *relu,
+                }
+            }
+            Self::MaxPool { kernel, stride, padding, relu } => {
+                Self::MaxPool { kernel: *kernel, stride: *stride, padding: *padding, relu: *relu }
+            }
+            Self::Add { relu } => Self::Add { relu: *relu },
+            Self::Relu => Self::Relu,
+            Self::Pad(amounts) => Self::Pad(*amounts),
+            Self::Reshape(shape) => Self::Reshape(shape.clone()),
+            Self::Concatenate(axis) => Self::Concatenate(*axis),
+        }
+    }
+
+    /// Addition or rectification whose result takes the place of `own`, one of `inputs`, which nobody needs any more.
+    fn run_over(&self, own: &Value, inputs: &[&Value]) -> Result<Value, EngineError> {
+        let mut tensor = own.tensor.shallow_clone();
+        let relu = match self {
+            Self::Add { relu } => {
+                let Some(other) = inputs.iter().find(|input| !std::ptr::eq(**input, own)) else {
+                    return Err(mistake("an addition of other than two"));
+                };
+                if inputs.len() != 2 || other.layout != own.layout || other.tensor.size() != tensor.size() {
+                    return Err(mistake("an addition of unlike values"));
+                }
+                tensor = tensor.f_add_(&other.tensor)?;
+                *relu
+            }
+            _ => true,
+        };
+        if relu {
+            tensor = tensor.f_relu_()?;
+        }
+        Ok(Value { tensor, layout: own.layout })
     }
 
     fn run(&self, inputs: &[&Value], count: i64) -> Result<Value, EngineError> {

@@ -25,6 +25,14 @@ impl Embedder {
         })
     }
 
+    /// The same network over the same weights, for another thread.
+    pub(crate) fn share(&self) -> Self {
+        match self {
+            Self::ResNet(network) => Self::ResNet(network.share()),
+            Self::TorchScript(network) => Self::TorchScript(network.share()),
+        }
+    }
+
     /// Faces (N x side x side x 3, bytes) to embeddings.
     pub(crate) fn forward(&self, faces: &Tensor) -> Result<Tensor, EngineError> {
         match self {

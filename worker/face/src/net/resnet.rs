@@ -68,6 +68,21 @@ impl ResNet {
         })
     }
 
+    /// The same network over the same weights, for another thread.
+    pub(crate) fn share(&self) -> Self {
+        let block =
+            |block: &Block| Block { halves: block.halves, first: block.first.share(), second: block.second.share() };
+        Self {
+            device: self.device,
+            kind: self.kind,
+            fused: self.fused,
+            mean: self.mean.shallow_clone(),
+            stem: self.stem.share(),
+            blocks: self.blocks.iter().map(block).collect(),
+            projection: self.projection.shallow_clone(),
+        }
+    }
+
     /// Chips (N x 150 x 150 x 3, bytes) to embeddings (N x 128).
     pub(crate) fn forward(&self, chips: &Tensor) -> Result<Tensor, EngineError> {
         let input = chips.f_to_device(self.device)?.f_to_kind(Kind::Float)?;
@@ -101,6 +116,10 @@ impl Convolution {
             padding: from.padding as i64,
             outputs: from.outputs as i64,
         })
+    }
+
+    fn share(&self) -> Self {
+        Self { weights: self.weights.shallow_clone(), biases: self.biases.shallow_clone(), ..*self }
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor, EngineError> {

@@ -1,14 +1,19 @@
 //! An embedder that somebody else wrote: a TorchScript module.
 
+use std::sync::Arc;
+
 use tch::{CModule, Device, Kind, TchError, Tensor};
 
 use crate::error::EngineError;
 use crate::pack::Channels;
 use crate::pack::torchscript::Script;
 
+/// What a landmarker returns for a face.
+const POINTS: i64 = crate::face::landmarker::VALUES as i64;
+
 /// The module on a device, in single precision.
 pub(crate) struct TorchScript {
-    module: CModule,
+    module: Arc<CModule>,
     device: Device,
     bgr: bool,
     mean: Tensor,
@@ -25,7 +30,7 @@ impl TorchScript {
         // depend on chance and on its neighbours.
         module.f_set_eval().map_err(fault)?;
         Ok(Self {
-            module,
+            module: Arc::new(module),
             device,
             bgr: from.input.channels == Channels::Bgr,
             mean: Tensor::f_from_slice(&from.input.mean)?.f_to_device(device)?,
@@ -33,6 +38,17 @@ impl TorchScript {
             dimensions: dimensions as i64,
             file: from.file.clone(),
         })
+    }
+
+    /// The same network over the same weights, for another thread.
+    pub(crate) fn share(&self) -> Self {
+        Self {
+            module: Arc::clone(&self.module),
+            mean: self.mean.shallow_clone(),
+            scale: self.scale.shallow_clone(),
+            file: self.file.clone(),
+            ..*self
+        }
     }
 
     /// Crops (N x side x side x 3, bytes, RGB) to embeddings (N x dimensions).
@@ -47,6 +63,12 @@ impl TorchScript {
         // The optimiser recompiles for each new size of a batch, of which there are many.
         tch::jit::f_set_graph_executor_optimize(false)?;
         let output = self.module.forward_ts(&[&input]).map_err(|error| explain(&self.file, "failed", error))?;
+        // Points come as rows of two, too.
+        let output = if output.size() == [count, 5, 2] && self.dimensions == POINTS {
+            output.f_reshape([count, POINTS])?
+        } else {
+            output
+        };
         if output.size() != [count, self.dimensions] {
             return Err(self.fault(format!(
                 "returns {:?} for {count} faces, pack.toml says {count} x {}",
@@ -60,7 +82,7 @@ impl TorchScript {
         Ok(output.f_to_kind(Kind::Float)?)
     }
 
-    fn fault(&self, what: String) -> EngineError {
+    pub(crate) fn fault(&self, what: String) -> EngineError {
         EngineError::Network { file: self.file.clone(), what }
     }
 }

@@ -1,11 +1,13 @@
 //! `pack.toml`.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::evidence;
 use crate::error::PackError;
+use crate::policy::{MatchPolicy, PolicyError};
 
 /// Larger weights than any kind of network here has.
 const MAX_FILE: u64 = 1 << 30;
@@ -29,6 +31,9 @@ pub(super) struct Description {
     pub(super) aligner: Aligner,
     pub(super) embedder: Embedder,
     pub(super) comparison: Comparison,
+    /// What the pack changes about the default policy, by section and setting.
+    #[serde(default)]
+    gates: BTreeMap<String, BTreeMap<String, f64>>,
     pub(super) operating_points: Vec<OperatingPoint>,
 }
 
@@ -62,7 +67,35 @@ pub(super) enum DetectorKind {
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum Aligner {
     Dlib5 { box_scale: f32, file: PinnedFile },
-    Arcface4 {},
+    Arcface4 { landmarker: Option<LandmarkerFile> },
+}
+
+/// A pack's own five-point landmarker.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LandmarkerFile {
+    pub(super) kind: LandmarkerKind,
+    /// Side of the square around the detector's box, in longer sides of that box.
+    pub(super) box_scale: f32,
+    pub(super) unit: LandmarkUnit,
+    pub(super) input: NetworkInput,
+    pub(super) file: PinnedFile,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum LandmarkerKind {
+    Torchscript,
+}
+
+/// What a landmarker's numbers mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum LandmarkUnit {
+    /// Pixels of its input.
+    Pixels,
+    /// Sides of its input: 0 to 1.
+    Crop,
 }
 
 #[derive(Deserialize)]
@@ -143,7 +176,7 @@ impl Description {
         }
         let aligner = match &self.aligner {
             Aligner::Dlib5 { file, .. } => Some(file),
-            Aligner::Arcface4 {} => None,
+            Aligner::Arcface4 { landmarker } => landmarker.as_ref().map(|landmarker| &landmarker.file),
         };
         let (Embedder::DlibResnet29 { file: embedder } | Embedder::Torchscript { file: embedder, .. }) = &self.embedder;
         for file in [Some(&self.detector.file), aligner, Some(embedder)].into_iter().flatten() {
@@ -154,7 +187,14 @@ impl Description {
         {
             return Err("aligner.box_scale is not between 0.5 and 3".to_owned());
         }
+        if let Aligner::Arcface4 { landmarker: Some(landmarker) } = &self.aligner {
+            landmarker.input.check().map_err(|error| error.replace("embedder.", "aligner.landmarker."))?;
+            if !(0.5..=3.0).contains(&landmarker.box_scale) {
+                return Err("aligner.landmarker.box_scale is not between 0.5 and 3".to_owned());
+            }
+        }
         self.check_embedder()?;
+        self.policy().map_err(|error| format!("gates: {error}"))?;
         self.operating_points.iter().try_for_each(OperatingPoint::check)?;
         let mut named = self.operating_points.iter().filter(|point| point.name == self.default_operating_point);
         match (named.next(), named.next()) {
@@ -166,10 +206,22 @@ impl Description {
         }
     }
 
+    /// The default policy, with what the pack changes about it.
+    pub(super) fn policy(&self) -> Result<MatchPolicy, PolicyError> {
+        let mut policy = MatchPolicy::default();
+        for (section, settings) in &self.gates {
+            for (name, value) in settings {
+                policy.set(&format!("{section}.{name}"), *value)?;
+            }
+        }
+        policy.check()?;
+        Ok(policy)
+    }
+
     fn check_embedder(&self) -> Result<(), String> {
         match (&self.aligner, &self.embedder) {
             (Aligner::Dlib5 { .. }, Embedder::DlibResnet29 { .. }) => Ok(()),
-            (Aligner::Arcface4 {}, Embedder::DlibResnet29 { .. }) => {
+            (Aligner::Arcface4 { .. }, Embedder::DlibResnet29 { .. }) => {
                 Err("the embedder dlib-resnet29 needs the aligner dlib5".to_owned())
             }
             (aligner, Embedder::Torchscript { dimensions, input, .. }) => {

@@ -11,8 +11,8 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-pub(crate) use description::{Channels, NetworkInput};
-use description::{Description, DetectorKind, PinnedFile};
+pub(crate) use description::{Channels, LandmarkUnit, NetworkInput};
+use description::{Description, DetectorKind, LandmarkerKind, PinnedFile};
 pub use description::{Metric, OperatingPoint};
 use dlib::resnet::{self, ResNet};
 use dlib::shape::ShapePredictor;
@@ -20,6 +20,7 @@ use tflite::Graph;
 use torchscript::Script;
 
 use crate::error::{ModelError, ModelFault, PackError};
+use crate::policy::MatchPolicy;
 
 /// How strict to be with a pack.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -67,6 +68,7 @@ pub struct Pack {
     pub(crate) detector: Graph,
     pub(crate) aligner: Aligner,
     pub(crate) embedder: Embedder,
+    policy: MatchPolicy,
     summary: PackSummary,
 }
 
@@ -74,8 +76,16 @@ pub struct Pack {
 pub(crate) enum Aligner {
     /// Five landmarks by regression trees, in the detector's box enlarged by a factor.
     Dlib5 { predictor: ShapePredictor, box_scale: f32 },
-    /// The detector's own points, into a crop of this side.
-    Arcface4 { side: usize },
+    /// The detector's own points, or those of a landmarker, into a crop of this side.
+    Arcface4 { side: usize, points: Option<Points> },
+}
+
+/// A pack's own five-point landmarker, read and not yet loaded.
+pub(crate) struct Points {
+    pub(crate) script: Script,
+    /// Side of its square, in longer sides of the detector's box.
+    pub(crate) box_scale: f32,
+    pub(crate) unit: LandmarkUnit,
 }
 
 /// A network that turns faces into numbers, and what the numbers are.
@@ -111,6 +121,9 @@ impl Pack {
         if description.commercial_use != Some(true) && !options.allow_non_commercial {
             return Err(PackError::NonCommercial { name: description.name, licence: description.licence });
         }
+        let policy = description
+            .policy()
+            .map_err(|error| PackError::Description { path: path.clone(), error: error.to_string() })?;
         let DetectorKind::Blazeface = description.detector.kind;
         let detector = load_file(dir, &description.detector.file, |bytes| {
             let graph = tflite::read(&bytes)?;
@@ -123,7 +136,10 @@ impl Pack {
                 let predictor = load_file(dir, &file, |bytes| dlib::shape::read(&bytes))?;
                 Aligner::Dlib5 { predictor, box_scale }
             }
-            description::Aligner::Arcface4 {} => Aligner::Arcface4 { side: embedder.side() },
+            description::Aligner::Arcface4 { landmarker } => {
+                let points = landmarker.map(|from| Points::load(dir, from)).transpose()?;
+                Aligner::Arcface4 { side: embedder.side(), points }
+            }
         };
         Ok(Self {
             summary: PackSummary {
@@ -145,6 +161,7 @@ impl Pack {
             detector,
             aligner,
             embedder,
+            policy,
         })
     }
 
@@ -156,6 +173,11 @@ impl Pack {
     /// The thresholds that the pack offers, with what is known about each.
     pub fn operating_points(&self) -> &[OperatingPoint] {
         &self.operating_points
+    }
+
+    /// The policy that the pack asks for: the defaults, with what its `[gates]` change.
+    pub fn policy(&self) -> MatchPolicy {
+        self.policy.clone()
     }
 
     /// Licence and kinds.
@@ -186,7 +208,8 @@ impl Aligner {
     fn kind(&self) -> &'static str {
         match self {
             Self::Dlib5 { .. } => "dlib5",
-            Self::Arcface4 { .. } => "arcface4",
+            Self::Arcface4 { points: None, .. } => "arcface4",
+            Self::Arcface4 { points: Some(_), .. } => "arcface4 with a landmarker of its own",
         }
     }
 }
@@ -199,8 +222,7 @@ impl Embedder {
                 (Network::Resnet29(network), resnet::OUTPUT)
             }
             description::Embedder::Torchscript { dimensions, input, file } => {
-                let bytes = load_file(dir, &file, |bytes| torchscript::check(&bytes).map(|()| bytes))?;
-                (Network::TorchScript(Script { file: file.name, bytes, input }), dimensions)
+                (Network::TorchScript(Script::load(dir, file, input)?), dimensions)
             }
         };
         Ok(Self { network, output: Output { dimensions, metric } })
@@ -219,6 +241,20 @@ impl Embedder {
             Network::Resnet29(_) => "dlib-resnet29",
             Network::TorchScript(_) => "torchscript",
         }
+    }
+}
+
+impl Points {
+    fn load(dir: &Path, from: description::LandmarkerFile) -> Result<Self, PackError> {
+        let description::LandmarkerFile { kind: LandmarkerKind::Torchscript, box_scale, unit, input, file } = from;
+        Ok(Self { script: Script::load(dir, file, input)?, box_scale, unit })
+    }
+}
+
+impl Script {
+    fn load(dir: &Path, file: PinnedFile, input: NetworkInput) -> Result<Self, PackError> {
+        let bytes = load_file(dir, &file, |bytes| torchscript::check(&bytes).map(|()| bytes))?;
+        Ok(Self { file: file.name, bytes, input })
     }
 }
 

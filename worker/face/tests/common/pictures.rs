@@ -165,3 +165,68 @@ pub fn side_by_side(left: &RgbImage, right: &RgbImage, height: usize) -> RgbImag
     let data = (0..height).flat_map(|y| [rows(&left, y), rows(&right, y)].concat()).collect();
     RgbImage::new(left.width() + right.width(), height, data).unwrap()
 }
+
+/// The part of a picture that begins at a corner, which may lie outside: there, the edge goes on.
+pub fn shifted(image: &RgbImage, corner: (f64, f64), size: (f64, f64)) -> RgbImage {
+    remap(image, size.0 as usize, size.1 as usize, |x, y| (x + corner.0, y + corner.1))
+}
+
+/// In the middle of a grey square of this side.
+pub fn on_canvas(image: &RgbImage, side: usize) -> RgbImage {
+    let (left, top) = (side.saturating_sub(image.width()) / 2, side.saturating_sub(image.height()) / 2);
+    let mut data = vec![128; side * side * 3];
+    for (y, row) in image.data().chunks_exact(image.width() * 3).enumerate() {
+        let start = ((y + top) * side + left) * 3;
+        data[start..start + row.len()].copy_from_slice(row);
+    }
+    RgbImage::new(side, side, data).unwrap()
+}
+
+/// With a sensor's noise of this many grey levels.
+pub fn noisy(image: &RgbImage, level: f32) -> RgbImage {
+    let mut state = 12_345u64;
+    let mut uniform = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1u64 << 24) as f32 - 0.5
+    };
+    let mut normal = || (0..4).map(|_| uniform()).sum::<f32>() * 3f32.sqrt();
+    let data = image.data().iter().map(|v| (f32::from(*v) + level * normal()).clamp(0.0, 255.0) as u8).collect();
+    RgbImage::new(image.width(), image.height(), data).unwrap()
+}
+
+/// Seen from one side: by this share the far side is smaller.
+pub fn tilted(image: &RgbImage, share: f64) -> RgbImage {
+    let (w, h) = (image.width() as f64, image.height() as f64);
+    remap(image, image.width(), image.height(), |x, y| {
+        let depth = 1.0 + share * (x / w - 0.5) + share * 0.5 * (y / h - 0.5);
+        ((x - w / 2.0) * depth + w / 2.0, (y - h / 2.0) * depth + h / 2.0)
+    })
+}
+
+/// Each channel by a factor of its own.
+pub fn tinted(image: &RgbImage, factors: [f32; 3]) -> RgbImage {
+    let tint = |(i, v): (usize, &u8)| (f32::from(*v) * factors[i % 3]).clamp(0.0, 255.0) as u8;
+    RgbImage::new(image.width(), image.height(), image.data().iter().enumerate().map(tint).collect()).unwrap()
+}
+
+/// Photographed off a screen: from one side, unevenly bright, with its lines, noise and compression.
+pub fn off_a_screen(image: &RgbImage) -> RgbImage {
+    let seen = tilted(image, 0.08);
+    let width = seen.width();
+    let light = |(i, v): (usize, &u8)| {
+        let (x, y) = ((i / 3 % width) as f32, (i / 3 / width) as f32);
+        let gain = 0.75 + 0.35 * x / width as f32;
+        let lines = 1.0 + 0.06 * (y * 2.1).sin() * (x * 1.9).sin();
+        (f32::from(*v) * gain * lines + 12.0).clamp(0.0, 255.0) as u8
+    };
+    let lit = RgbImage::new(width, seen.height(), seen.data().iter().enumerate().map(light).collect()).unwrap();
+    noisy(&decode(&jpeg(&lit, 80), &DecodeLimits::selfie()).unwrap(), 4.0)
+}
+
+/// As a wavelet encoder with few bytes leaves it: what is fine and faint is gone, edges are not.
+pub fn wavelet_smoothed(image: &RgbImage) -> RgbImage {
+    let soft = blurred(image, 3);
+    let pairs = image.data().iter().zip(soft.data());
+    let kept = pairs.map(|(v, s)| if v.abs_diff(*s) > 12 { *v } else { *s });
+    RgbImage::new(image.width(), image.height(), kept.collect()).unwrap()
+}

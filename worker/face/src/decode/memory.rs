@@ -1,0 +1,118 @@
+//! What decoding a picture takes, told from its headers alone: so that whoever decodes many at once can keep within a
+//! budget before it allocates anything.
+
+use super::{Format, big_endian_16, big_endian_32, exif, jp2, sniff};
+use crate::image::DecodeLimits;
+
+/// Bytes that decoding takes at most while it lasts, the decoded picture among them; 0 for what is refused by its headers,
+/// which takes none. Cheap: it walks the headers and decodes nothing.
+pub fn memory(bytes: &[u8], limits: &DecodeLimits) -> usize {
+    if bytes.len() > limits.max_bytes {
+        return 0;
+    }
+    let Some((width, height, per_pixel)) = declared(bytes) else { return 0 };
+    let pixels = u64::from(width) * u64::from(height);
+    if width.max(height) > limits.max_side || pixels > limits.max_pixels {
+        return 0;
+    }
+    usize::try_from(pixels * per_pixel).unwrap_or(usize::MAX)
+}
+
+/// Width, height, and bytes for each pixel.
+fn declared(bytes: &[u8]) -> Option<(u32, u32, u64)> {
+    match sniff(bytes)? {
+        Format::Jpeg => jpeg(bytes),
+        Format::Jpeg2000 => {
+            let (width, height) = jp2::size(bytes)?;
+            // Three components in 32-bit floats, coefficients and samples, and the picture twice in bytes.
+            Some((u32::try_from(width).ok()?, u32::try_from(height).ok()?, 2 * 12 + 2 * RGB))
+        }
+        // The file's rows, unpacked, at up to four channels of 16 bits; the same in 8; the picture.
+        Format::Png => Some((big_endian_32(bytes, 16)?, big_endian_32(bytes, 20)?, 8 + 4 + RGB)),
+    }
+}
+
+const RGB: u64 = 3;
+
+fn jpeg(bytes: &[u8]) -> Option<(u32, u32, u64)> {
+    let mut at = 2;
+    let mut turned = 0;
+    loop {
+        // Stray bytes between segments, and bytes that fill.
+        at += bytes.get(at..)?.iter().position(|byte| *byte == 0xff)?;
+        at += bytes.get(at..)?.iter().position(|byte| *byte != 0xff)?;
+        let marker = *bytes.get(at)?;
+        at += 1;
+        if matches!(marker, 0x00 | 0x01 | 0xd0..=0xd8) {
+            continue;
+        }
+        let length = usize::from(big_endian_16(bytes, at)?).max(2);
+        let segment = bytes.get(at + 2..at + length)?;
+        match marker {
+            0xc0..=0xc2 => {
+                let (height, width) = (big_endian_16(segment, 1)?, big_endian_16(segment, 3)?);
+                // A progressive picture is held as coefficients of 16 bits until its last scan.
+                let coefficients = if marker == 0xc2 { 2 * u64::from(*segment.get(5)?).min(4) } else { 0 };
+                return Some((width.into(), height.into(), RGB + turned + coefficients));
+            }
+            0xe1 => {
+                if let Some(tiff) = segment.strip_prefix(b"Exif\0\0")
+                    && exif::orientation(tiff) != exif::Orientation::UPRIGHT
+                {
+                    // As it comes, and upright.
+                    turned = RGB;
+                }
+            }
+            // No picture without a frame header before its first scan.
+            0xda | 0xd9 => return None,
+            _ => {}
+        }
+        at += length;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jpeg_encoder::{ColorType, Encoder};
+
+    use super::*;
+
+    fn encode(progressive: bool, orientation: Option<u8>) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut encoder = Encoder::new(&mut out, 80);
+        encoder.set_progressive(progressive);
+        if let Some(orientation) = orientation {
+            let mut exif = b"Exif\0\0MM\x00\x2a\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00\x06\x00\x00\x00\x00\x00\x00".to_vec();
+            let at = exif.len() - 7;
+            exif[at] = orientation;
+            encoder.add_app_segment(1, exif).unwrap();
+        }
+        encoder.encode(&[9; 60 * 40 * 3], 60, 40, ColorType::Rgb).unwrap();
+        out
+    }
+
+    #[test]
+    fn the_headers_tell_what_decoding_takes() {
+        let limits = DecodeLimits::selfie();
+        let each = |bytes: &[u8]| memory(bytes, &limits) as f64 / (60.0 * 40.0);
+        assert_eq!(each(&encode(false, None)), 3.0);
+        assert_eq!(each(&encode(true, None)), 9.0);
+        assert_eq!(each(&encode(false, Some(1))), 3.0);
+        assert_eq!(each(&encode(false, Some(6))), 6.0);
+    }
+
+    #[test]
+    fn what_is_refused_takes_nothing() {
+        let picture = encode(false, None);
+        let limits = DecodeLimits::selfie();
+        assert_eq!(memory(&picture, &DecodeLimits { max_side: 59, ..limits }), 0);
+        assert_eq!(memory(&picture, &DecodeLimits { max_pixels: 2_399, ..limits }), 0);
+        assert_eq!(memory(&picture, &DecodeLimits { max_bytes: picture.len() - 1, ..limits }), 0);
+        for cut in 0..120 {
+            memory(&picture[..cut], &limits);
+        }
+        assert_eq!(memory(b"", &limits), 0);
+        assert_eq!(memory(b"no picture", &limits), 0);
+        assert_eq!(memory(&[0xff, 0xd8, 0xff, 0xda, 0, 2], &limits), 0);
+    }
+}
