@@ -3,6 +3,7 @@
 //! A part is gathered chunk by chunk and copied once into a buffer of its exact size, so that no half-grown copy of
 //! somebody's passport is left in freed memory by us. The HTTP library's own read buffers are out of reach.
 
+use axum::body::HttpBody;
 use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request};
 use axum::http::{StatusCode, header};
@@ -33,7 +34,7 @@ pub struct Form {
 #[serde(deny_unknown_fields)]
 struct Manifest {
     #[serde(default)]
-    selected_field_keys: Vec<String>,
+    selected_field_keys: Option<Vec<String>>,
     /// The reader's signed statement. Whether it holds is a verdict, and not found out here.
     #[serde(default)]
     reader_attestation: Option<String>,
@@ -45,6 +46,10 @@ struct Manifest {
 /// `UNSUPPORTED_MEDIA_TYPE`, `PAYLOAD_TOO_LARGE`, `UNAVAILABLE` when the budget is spent, `EVIDENCE_PART_MISSING`, `EVIDENCE_PART_INVALID`, `INVALID_REQUEST`.
 pub async fn read(request: Request, held: &mut Held) -> Result<Form> {
     require_form(&request)?;
+    // What the head says already need not be waited for.
+    if request.body().size_hint().lower() > MAX_EVIDENCE_REQUEST_BYTES as u64 {
+        return Err(ApiError::too_large("request", MAX_EVIDENCE_REQUEST_BYTES).into());
+    }
     let mut request = request;
     DefaultBodyLimit::max(MAX_EVIDENCE_REQUEST_BYTES).apply(&mut request);
     let mut form = Multipart::from_request(request, &())
@@ -74,7 +79,7 @@ pub async fn read(request: Request, held: &mut Held) -> Result<Form> {
     if let Some(jws) = manifest.reader_attestation {
         evidence.attest(jws.into_bytes())?;
     }
-    Ok(Form { evidence, selected_field_keys: manifest.selected_field_keys })
+    Ok(Form { evidence, selected_field_keys: manifest.selected_field_keys.unwrap_or_default() })
 }
 
 fn read_manifest(bytes: &[u8]) -> Result<Manifest> {

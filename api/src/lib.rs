@@ -11,6 +11,7 @@ pub mod relay;
 mod router;
 mod routes;
 mod serve;
+mod service_urls;
 pub mod settings;
 mod state;
 pub mod sweeps;

@@ -7,11 +7,10 @@ use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::response::Response;
 use proofmill_contract::limits::MAX_JSON_REQUEST_BYTES;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::timeout::TimeoutLayer;
 
 use crate::http::auth::{Scope, SessionsRead, SessionsWrite, WebhooksRead, WebhooksWrite};
 use crate::http::route::{Access, Route, delete, get, patch, post, put};
-use crate::http::{auth, envelope, error, head, linger, rate_limit};
+use crate::http::{auth, deadline, envelope, error, head, linger, rate_limit};
 use crate::openapi::operations as say;
 use crate::routes::{
     attempts, bulk, chip_authentication, docs, evidence, handoff, open, sessions, status_page, verify, webhooks,
@@ -93,7 +92,7 @@ fn finish(routes: Router<Ctx>, ctx: Ctx) -> Router {
         // Each body reader has its own limit; this one is the net below them.
         .layer(DefaultBodyLimit::max(MAX_JSON_REQUEST_BYTES))
         .layer(from_fn(linger::linger))
-        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, ctx.config.request_timeout))
+        .layer(from_fn_with_state(ctx.clone(), deadline::bound))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn(head::limit))
         .layer(from_fn_with_state(ctx.clone(), envelope::envelope))

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use clap::Args;
 use proofmill_queue::{Queue, QueueError, RabbitConfig};
-use proofmill_settings::number;
+use proofmill_settings::{address, number};
 use proofmill_store::{Store, StoreConfig, StoreError};
 use proofmill_vault::{DeploymentKey, EpochKeys, Vault, VaultError};
 use url::Url;
 
 use crate::http::rate_limit::Quota;
+use crate::service_urls::{amqp_uri, database_url};
 use crate::state::ApiConfig;
 use crate::tenancy;
 
@@ -27,13 +28,13 @@ pub struct StorageArgs {
     #[arg(long, env = "PROOFMILL_DATA_DIR", value_name = "DIR", global = true)]
     pub data_dir: Option<PathBuf>,
     /// PostgreSQL instead of the SQLite file: postgres://user:password@host/database
-    #[arg(long, env = "PROOFMILL_DATABASE_URL", value_name = "URL", hide_env_values = true, global = true)]
+    #[arg(long, env = "PROOFMILL_DATABASE_URL", value_name = "URL", value_parser = database_url, hide_env_values = true, global = true)]
     pub database_url: Option<String>,
     /// Most connections to the database, 1 to 1000
     #[arg(long, env = "PROOFMILL_DATABASE_POOL", value_name = "N", default_value_t = 16, value_parser = number(1u32..=1000), global = true)]
     pub database_pool: u32,
     /// RabbitMQ instead of the in-process queue: amqp://user:password@host/vhost
-    #[arg(long, env = "PROOFMILL_AMQP_URI", value_name = "URI", hide_env_values = true, global = true)]
+    #[arg(long, env = "PROOFMILL_AMQP_URI", value_name = "URI", value_parser = amqp_uri, hide_env_values = true, global = true)]
     pub amqp_uri: Option<String>,
     /// First part of every queue's name, so that deployments can share a broker
     #[arg(long, env = "PROOFMILL_AMQP_PREFIX", value_name = "TEXT", default_value = "proofmill", value_parser = queue_prefix, global = true)]
@@ -64,10 +65,10 @@ impl fmt::Debug for StorageArgs {
 #[derive(Args, Clone, Debug)]
 pub struct ServeArgs {
     /// Address of the API
-    #[arg(long, env = "PROOFMILL_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    #[arg(long, env = "PROOFMILL_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = address)]
     pub listen: SocketAddr,
     /// Address of /livez, /readyz and /metrics
-    #[arg(long, env = "PROOFMILL_METRICS_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:9090")]
+    #[arg(long, env = "PROOFMILL_METRICS_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:9090", value_parser = address)]
     pub metrics_listen: SocketAddr,
     /// Where holders are sent; the session id follows [default: http://LISTEN/verify]
     #[arg(long, env = "PROOFMILL_VERIFY_BASE_URL", value_name = "URL", value_parser = base_url)]
@@ -90,7 +91,7 @@ pub struct ServeArgs {
     /// MiB of evidence held in memory while it arrives; beyond that submissions get 503
     #[arg(long, env = "PROOFMILL_EVIDENCE_MEMORY", value_name = "MIB", default_value_t = 512, value_parser = number(32u32..=1_048_576))]
     pub evidence_memory: u32,
-    /// Seconds that a whole request may take, 25 to 600: a long poll waits up to 20
+    /// Seconds that a request may take, 25 to 600 (a long poll waits up to 20); uploads may be silent for as long
     #[arg(long, env = "PROOFMILL_REQUEST_TIMEOUT", value_name = "SECONDS", default_value_t = 30, value_parser = number(25u64..=600))]
     pub request_timeout: u64,
     /// Seconds that a submission may wait for the broker before further ones get 503, 5 to 86400
@@ -137,29 +138,47 @@ pub struct Opened {
     pub mode: Mode,
 }
 
-/// Why the settings cannot be used.
+/// Why the settings cannot be used. What it says includes the cause, which is therefore not told as its source again.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// A setting is missing or does not go with another.
     #[error("{0}")]
     Usage(String),
     /// A directory cannot be made.
-    #[error("directory {path}: {source}")]
+    #[error("directory {path}: {cause}")]
     Directory {
         /// Which.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// The store.
     #[error("store: {0}")]
-    Store(#[from] StoreError),
+    Store(StoreError),
     /// The vault or a key.
     #[error("vault: {0}")]
-    Vault(#[from] VaultError),
+    Vault(VaultError),
     /// The queue.
     #[error("queue: {0}")]
-    Queue(#[from] QueueError),
+    Queue(QueueError),
+}
+
+impl From<StoreError> for SettingsError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<VaultError> for SettingsError {
+    fn from(error: VaultError) -> Self {
+        Self::Vault(error)
+    }
+}
+
+impl From<QueueError> for SettingsError {
+    fn from(error: QueueError) -> Self {
+        Self::Queue(error)
+    }
 }
 
 impl StorageArgs {
@@ -363,11 +382,15 @@ fn docs_url(text: &str) -> Result<String, String> {
 
 const DEPLOYMENT_KEY: &str = "deployment.key";
 
-fn private_directory(path: &Path) -> Result<(), SettingsError> {
+/// Makes a directory that nobody else may look into. One that exists stays as it is.
+///
+/// # Errors
+/// [`SettingsError::Directory`].
+pub fn private_directory(path: &Path) -> Result<(), SettingsError> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(path)
-        .map_err(|source| SettingsError::Directory { path: path.to_owned(), source })
+        .map_err(|cause| SettingsError::Directory { path: path.to_owned(), cause })
 }

@@ -12,6 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 /// A session past its time is found by a sweep at least every minute; this leaves room for a slow round.
 const INTERVAL: Duration = Duration::from_secs(20);
+/// What somebody waits for, or what is to be gone soon. Finding nothing to do costs one look at a partial index and one at a
+/// file's length.
+const PROMPT: Duration = Duration::from_secs(1);
 /// Rows of one transaction: few enough not to hold locks for long. A sweep repeats until less than this is left.
 const BATCH: usize = 500;
 /// A published job that no worker has leased for this long is taken for lost. Being wrong costs a duplicate delivery.
@@ -48,18 +51,54 @@ pub enum SweepError {
 
 /// Runs every sweep at intervals until `shutdown`.
 pub async fn run_sweeps(sweeps: Sweeps, shutdown: CancellationToken) {
-    let mut round = 0;
-    loop {
-        sweeps.round(round, &shutdown).await;
-        round += 1;
-        tokio::select! {
-            () = tokio::time::sleep(INTERVAL) => {}
-            () = shutdown.cancelled() => return,
-        }
-    }
+    tokio::join!(sweeps.regularly(&shutdown), sweeps.promptly(&shutdown));
 }
 
 impl Sweeps {
+    async fn regularly(&self, shutdown: &CancellationToken) {
+        let mut round = 0;
+        loop {
+            self.round(round, shutdown).await;
+            round += 1;
+            tokio::select! {
+                () = tokio::time::sleep(INTERVAL) => {}
+                () = shutdown.cancelled() => return,
+            }
+        }
+    }
+
+    async fn promptly(&self, shutdown: &CancellationToken) {
+        loop {
+            let withdrawn = self.count("withdrawals", self.withdrawals(shutdown).await);
+            let emptied = self.count("log", self.log().await);
+            // A database that is away is not asked, nor its absence logged, every second.
+            let pause = if withdrawn && emptied { PROMPT } else { INTERVAL };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = shutdown.cancelled() => return,
+            }
+        }
+    }
+
+    /// Finishes withdrawals that waited for a delivery in flight, whether or not their holder still waits.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn withdrawals(&self, shutdown: &CancellationToken) -> Result<usize, SweepError> {
+        Ok(drain(shutdown, || self.store.finish_withdrawals(self.clock.now(), BATCH)).await?)
+    }
+
+    /// Removes what was destroyed (payloads, wrapped keys) from the database's log too.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn log(&self) -> Result<usize, SweepError> {
+        if !self.store.empty_log().await? {
+            tracing::debug!("the database's log is in use; it is emptied a moment later");
+        }
+        Ok(0)
+    }
+
     async fn round(&self, round: u64, shutdown: &CancellationToken) {
         self.count("sessions", self.sessions(shutdown).await);
         self.count("leases", self.lost_jobs(shutdown).await);
@@ -180,7 +219,9 @@ impl Sweeps {
         Ok(0)
     }
 
-    fn count(&self, sweep: &'static str, result: Result<usize, SweepError>) {
+    /// Counts how a sweep went; whether it went well.
+    fn count(&self, sweep: &'static str, result: Result<usize, SweepError>) -> bool {
+        let well = result.is_ok();
         let label = match result {
             Ok(items) => {
                 self.metrics.swept.with_label_values(&[sweep]).inc_by(items as u64);
@@ -192,6 +233,7 @@ impl Sweeps {
             }
         };
         self.metrics.sweeps.with_label_values(&[sweep, label]).inc();
+        well
     }
 }
 

@@ -108,7 +108,7 @@ pub async fn create_api_key(
         return Err(TenancyError::Organisation(organisation.clone()));
     }
     let key = Zeroizing::new(ids::api_key(&mut rand::rng()));
-    let scopes = if scopes.is_empty() { SCOPES.map(str::to_owned).to_vec() } else { scopes.to_vec() };
+    let scopes = if scopes.is_empty() { SCOPES.map(str::to_owned).to_vec() } else { distinct(scopes) };
     let new = NewApiKey {
         id: ApiKeyId::generate(now, &mut rand::rng()),
         organisation_id: organisation.clone(),
@@ -117,4 +117,15 @@ pub async fn create_api_key(
         scopes,
     };
     Ok((store.create_api_key(new, now).await?, key))
+}
+
+/// In the order of their first mention.
+fn distinct(scopes: &[String]) -> Vec<String> {
+    let mut distinct: Vec<String> = Vec::new();
+    for scope in scopes {
+        if !distinct.contains(scope) {
+            distinct.push(scope.clone());
+        }
+    }
+    distinct
 }

@@ -60,7 +60,10 @@ fn an_organisation_and_its_key_from_an_empty_folder() {
     assert_eq!((&made["name"], &made["sandbox"]), (&"Acme".into(), &true.into()));
     assert_eq!(made["policy"]["unknown_revocation"], "accept");
     let org = made["id"].as_str().unwrap();
-    let key = json(&run(&data, &["keys", "create", "--org", org, "--scope", "sessions:read", "--json"]));
+    let key = json(&run(
+        &data,
+        &["keys", "create", "--org", org, "--scope", "sessions:read", "--scope", "sessions:read", "--json"],
+    ));
     assert!(key["api_key"].as_str().unwrap().starts_with("kk_"));
     assert_eq!(key["scopes"], serde_json::json!(["sessions:read"]));
 
@@ -84,6 +87,9 @@ fn the_deployment_key_is_private_and_is_never_replaced() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     json(&run(folder.path(), &["org", "create", "--name", "Acme", "--json"]));
+    let data = folder.path().join("data");
+    json(&run(&data, &["org", "create", "--name", "Acme", "--json"]));
+    assert_eq!(std::fs::metadata(&data).unwrap().permissions().mode() & 0o777, 0o700);
     let path = folder.path().join("keys/deployment.key");
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let key = std::fs::read(&path).unwrap();
@@ -161,6 +167,9 @@ fn reader_keys_are_registered_listed_and_revoked_for_ever() {
     let pem = json(&add(pem, &[]));
     assert_eq!((&pem["jwk"]["alg"], pem["kid"].as_str().unwrap().len()), (&"EdDSA".into(), 43));
 
+    let namesake = proofmill_jose::SigningKey::es256("gate 4").unwrap().verifying_key().to_jwk();
+    let told = failure(&add(&jwk.to_string(), &["--kid", "gate 5"]));
+    assert!(told.contains("this very public key as reader key `gate 4`, which is valid"), "{told}");
     let mut private = jwk.clone();
     private["d"] = "SECRET-SCALAR".into();
     for (text, names) in [
@@ -169,7 +178,8 @@ fn reader_keys_are_registered_listed_and_revoked_for_ever() {
         ("{\"kty\": SECRET-SCALAR".to_owned(), "line 1 column 9"),
         ("{\"kty\":\"RSA\",\"n\":\"AQ\",\"e\":\"AQAB\"}".to_owned(), "`kty`"),
         ("A".repeat(70_000), "larger"),
-        (jwk.to_string(), "has or had a reader key `gate 4`"),
+        (jwk.to_string(), "this very public key as reader key `gate 4`, which is valid"),
+        (namesake.to_string(), "has or had a reader key `gate 4`: give this one another --kid"),
     ] {
         let told = failure(&add(&text, &[]));
         assert!(told.contains(names) && !told.contains("SECRET-SCALAR"), "{told}");
@@ -184,8 +194,11 @@ fn reader_keys_are_registered_listed_and_revoked_for_ever() {
     assert!(revoke().status.success());
     assert!(failure(&revoke()).contains("no valid reader key gate 4"));
     assert!(list()[0]["revoked_at"].is_string());
-    assert!(failure(&add(&jwk.to_string(), &[])).contains("has or had"), "a revoked name is not given again");
-    json(&add(&jwk.to_string(), &["--kid", "gate 5"]));
+    assert!(failure(&add(&namesake.to_string(), &[])).contains("has or had"), "a revoked name is not given again");
+    let told = failure(&add(&jwk.to_string(), &["--kid", "gate 5"]));
+    assert!(told.contains("as reader key `gate 4`, which is revoked"), "a revoked key would count again: {told}");
+    assert_eq!(list().len(), 2);
+    json(&add(&namesake.to_string(), &["--kid", "gate 5"]));
     let unknown = format!("org_{}", "0".repeat(32));
     assert!(
         failure(&run(&data, &["org", "reader-keys", "list", "--org", &unknown])).contains("there is no organisation")
@@ -242,12 +255,12 @@ fn a_bad_setting_is_refused_with_its_source_its_name_its_value_and_what_is_allow
     for (text, names) in [
         ("key-rate = 0", "`key-rate` = 0: expected a number from 1 to 1000000"),
         ("key_rate = 5", "`key_rate` is no setting; did you mean `key-rate`?"),
-        ("listen = \"everywhere\"", "`listen` = \"everywhere\": invalid socket address syntax"),
+        ("listen = \"everywhere\"", "`listen` = \"everywhere\": expected ADDRESS:PORT, such as 127.0.0.1:8080"),
         ("verify-base-url = \"https://x.example/?a=b\"", "expected an http or https URL without query"),
         ("docs-url = \"//evil.example\"", "`docs-url`"),
         ("amqp-prefix = \"a b\"", "expected 1 to 64 letters"),
         ("log-format = \"xml\"", "expected one of human, json"),
-        ("database-url = 5\nrequest-timeout = 10", "`request-timeout` = 10: expected a number from 25 to 600"),
+        ("request-timeout = 10", "`request-timeout` = 10: expected a number from 25 to 600"),
     ] {
         std::fs::write(&file, text).unwrap();
         let message = refusal(&run_in(&CLUSTER, &[&config, "serve", "--check-config"]));
@@ -262,6 +275,33 @@ fn a_bad_setting_is_refused_with_its_source_its_name_its_value_and_what_is_allow
         message.contains("'17'") && message.contains("--trusted-proxies") && message.contains("0 to 16"),
         "{message}"
     );
+}
+
+#[test]
+fn urls_of_services_are_checked_before_they_are_used_and_their_passwords_shown_nowhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("proofmill.toml");
+    for (key, variable, wrong, form) in [
+        ("amqp-uri", "PROOFMILL_AMQP_URI", "http://u:hunter2@x", "expected amqp://"),
+        ("database-url", "PROOFMILL_DATABASE_URL", "mysql://u:hunter2@x", "expected postgres://"),
+        ("database-url", "PROOFMILL_DATABASE_URL", "hunter2", "expected postgres://"),
+        ("database-url", "PROOFMILL_DATABASE_URL", "postgres://u:hunter2@h:99999/db", "expected postgres://"),
+    ] {
+        let others: Vec<_> = CLUSTER.into_iter().filter(|(name, _)| *name != variable).collect();
+        let flag = format!("--{key}={wrong}");
+        std::fs::write(&file, format!("{key} = \"{wrong}\"\n")).unwrap();
+        let config = format!("--config={}", file.display());
+        for told in [
+            refusal(&run_in(&others, &["serve", "--check-config", &flag])),
+            refusal(&run_in(&[&others[..], &[(variable, wrong)]].concat(), &["serve", "--check-config"])),
+            refusal(&run_in(&others, &["serve", "--check-config", &config])),
+        ] {
+            assert!(told.contains(key) && told.contains(form) && told.contains("[redacted]"), "{told}");
+            assert!(!told.contains("hunter2"), "{told}");
+        }
+    }
+    let told = refusal(&run_in(&CLUSTER, &["serve", "--listen", "foo"]));
+    assert!(told.contains("--listen") && told.contains("ADDRESS:PORT, such as 127.0.0.1:8080"), "{told}");
 }
 
 #[test]

@@ -10,6 +10,7 @@ in_both_modes!(
     contract_1_counts_it_as_a_rejected_attempt,
     where_it_is_required_its_absence_fails,
     a_key_that_is_revoked_between_submissions_counts_no_more,
+    what_a_key_vouched_for_before_it_was_revoked_is_not_good_for_selfies_alone,
 );
 
 async fn a_registered_readers_statement_holds_and_is_reported(scene: Scene) {
@@ -116,4 +117,40 @@ async fn a_key_that_is_revoked_between_submissions_counts_no_more(scene: Scene) 
     let refused = scene.api().put_evidence(&opened.attempt_id, &other).await.unwrap();
     assert_eq!((refused.status, refused.code()), (409, "EVIDENCE_ALREADY_SUBMITTED"));
     assert_eq!(refused.body["data"], Value::Null);
+}
+
+async fn what_a_key_vouched_for_before_it_was_revoked_is_not_good_for_selfies_alone(scene: Scene) {
+    scene.register_readers();
+    let by_desk = attested_and_kept(&scene, "genuine_attested_es256").await;
+    let by_phone = attested_and_kept(&scene, "genuine_attested_eddsa").await;
+    scene.server.revoke_reader_key(&scene.integrator.organisation, "reader-desk").unwrap();
+
+    let attempt = selfies_alone(&scene, &by_desk, "genuine_attested_es256").await;
+    assert_eq!(attempt["failure_code"], "document_anti_cloning_attestation_failed", "{attempt}");
+    assert_eq!(attempt["checks"]["reason"], "reader_attestation_key_revoked", "{attempt}");
+    assert_eq!(attempt["checks"]["reader_attestation"], "failed");
+    assert_eq!(scene.api().session(&by_desk).await.unwrap()["status"], "failed");
+
+    let attempt = selfies_alone(&scene, &by_phone, "genuine_attested_eddsa").await;
+    assert_eq!(attempt["status"], "succeeded", "{attempt}");
+    assert_eq!(attempt["checks"]["reader_attestation"], "passed", "{attempt}");
+}
+
+/// A session whose attested chip evidence passed and whose first selfie was somebody else's.
+async fn attested_and_kept(scene: &Scene, name: &str) -> String {
+    let session = scene.session(2).await;
+    let opened = scene.api().open_attempt(&session).await.unwrap();
+    let other = scene.world.case("selfie_other_person").unwrap().submission(&opened.challenge).selfies;
+    let attested = scene.world.case(name).unwrap().evidence(scene.api(), &opened).await.unwrap();
+    let attempt = scene.settle(&opened, &defaults(attested).with_selfies(other)).await;
+    assert_eq!(attempt["failure_code"], "selfie_face_mismatch", "{attempt}");
+    assert_eq!(attempt["checks"]["reader_attestation"], "passed", "{attempt}");
+    session
+}
+
+/// The verdict on the holder's own selfie, without the chip's evidence.
+async fn selfies_alone(scene: &Scene, session: &str, name: &str) -> Value {
+    let opened = scene.api().open_attempt(session).await.unwrap();
+    let own = scene.world.case(name).unwrap().submission(&opened.challenge);
+    scene.settle(&opened, &defaults(own).selfies_only()).await
 }

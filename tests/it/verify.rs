@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use proofmill_fixtures::Case;
 use proofmill_tests::environment;
 use proofmill_tests::minted::{Specimen, World};
 use serde_json::Value;
@@ -12,7 +13,8 @@ fn every_line_gets_the_verdict_it_was_minted_for_and_a_broken_one_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let world = World::mint(11).unwrap();
     world.write_trust(&folder.path().join("trust")).unwrap();
-    let specimens = world.specimens(World::cases());
+    // Which readers an organisation trusts is in a server's database, so their statements mean nothing offline.
+    let specimens = world.specimens(Case::all().len());
     let mut lines: Vec<String> = specimens.iter().map(Specimen::evidence_line).collect();
     lines.insert(3, "{ this is no JSON".to_owned());
     let file = folder.path().join("evidence.ndjson");

@@ -5,7 +5,7 @@
 //! the gates before.
 
 use proofmill_contract::limits::{READER_ATTESTATION_LIFE, READER_CLOCK_SKEW};
-use proofmill_contract::{AttemptId, Evidence, Part, Timestamp};
+use proofmill_contract::{AttemptId, Evidence, Part, ReaderKeyId, Timestamp};
 use proofmill_emrtd::crypto::digest::Digest;
 use proofmill_jose::{Jws, JwsError, VerifyingKey};
 use serde::Deserialize;
@@ -22,10 +22,26 @@ pub struct Reader {
     pub attempt: Option<AttemptId>,
     /// The registered keys that its header may mean.
     pub keys: Vec<RegisteredKey>,
+    /// How the key stands under which chip evidence was attested that was kept of an earlier submission.
+    pub kept: Standing,
+}
+
+/// What the register says of a key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing.
+    #[default]
+    Unknown,
+    /// It counts.
+    Valid,
+    /// It was revoked.
+    Revoked,
 }
 
 /// A key of the organisation's register.
 pub struct RegisteredKey {
+    /// Its id.
+    pub id: ReaderKeyId,
     /// The key.
     pub key: VerifyingKey,
     /// Whether it was revoked: what it signed counts no more, whenever it was signed.
@@ -33,14 +49,14 @@ pub struct RegisteredKey {
 }
 
 /// What was found of a statement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Attestation {
     /// There is none.
     NotSupplied,
     /// There is one, and no register to verify it by.
     NotVerified,
-    /// It holds.
-    Holds,
+    /// It holds, under this key.
+    Holds(ReaderKeyId),
     /// It does not, for this reason.
     Fails(&'static str),
 }
@@ -50,18 +66,19 @@ pub fn check(evidence: &Evidence, case: &Case) -> Attestation {
     let Some(jws) = evidence.reader_attestation() else { return Attestation::NotSupplied };
     let Some(attempt) = &case.reader.attempt else { return Attestation::NotVerified };
     match verify(jws, evidence, attempt, case) {
-        Ok(()) => Attestation::Holds,
+        Ok(key) => Attestation::Holds(key),
         Err(reason) => Attestation::Fails(reason),
     }
 }
 
-fn verify(jws: &[u8], evidence: &Evidence, attempt: &AttemptId, case: &Case) -> Result<(), &'static str> {
+fn verify(jws: &[u8], evidence: &Evidence, attempt: &AttemptId, case: &Case) -> Result<ReaderKeyId, &'static str> {
     let text = std::str::from_utf8(jws).map_err(|_| "reader_attestation_malformed")?;
     let jws = Jws::parse(text).map_err(|error| match error {
         JwsError::Algorithm => "reader_attestation_algorithm_not_accepted",
         _ => "reader_attestation_malformed",
     })?;
-    let statement = Statement::read(signed(&jws, &case.reader.keys)?)?;
+    let (payload, key) = signed(&jws, &case.reader.keys)?;
+    let statement = Statement::read(payload)?;
     if statement.attempt_id != attempt.as_str() {
         return Err("reader_attestation_attempt_mismatch");
     }
@@ -70,16 +87,17 @@ fn verify(jws: &[u8], evidence: &Evidence, attempt: &AttemptId, case: &Case) -> 
         return Err("reader_attestation_challenge_mismatch");
     }
     statement.in_time(case.at)?;
-    statement.sha256.cover(evidence)
+    statement.sha256.cover(evidence)?;
+    Ok(key.clone())
 }
 
-/// What was signed, by a key that counts.
-fn signed<'a>(jws: &'a Jws<'_>, keys: &[RegisteredKey]) -> Result<&'a [u8], &'static str> {
+/// What was signed, and by which key that counts.
+fn signed<'a>(jws: &'a Jws<'_>, keys: &'a [RegisteredKey]) -> Result<(&'a [u8], &'a ReaderKeyId), &'static str> {
     let mut failure = "reader_attestation_key_unknown";
     for candidate in keys {
         match jws.verify(&candidate.key) {
             Ok(_) if candidate.revoked => failure = "reader_attestation_key_revoked",
-            Ok(payload) => return Ok(payload),
+            Ok(payload) => return Ok((payload, &candidate.id)),
             // Of a key that the statement does not name, another algorithm says nothing.
             Err(JwsError::Algorithm) if jws.key_id().is_some() => failure = "reader_attestation_algorithm_not_accepted",
             Err(JwsError::Algorithm) => {}
@@ -207,14 +225,24 @@ mod tests {
             selected_field_keys: Vec::new(),
             challenge: Some(CHALLENGE),
             terminal: None,
-            reader: Reader { attempt: Some(attempt.clone()), keys },
+            reader: Reader { attempt: Some(attempt.clone()), keys, kept: Standing::default() },
             chip: crate::kept::ChipEvidence::default(),
             at: Timestamp::from_secs(AT),
         }
     }
 
     fn registered(key: &SigningKey) -> Vec<RegisteredKey> {
-        vec![RegisteredKey { key: key.verifying_key().clone(), revoked: false }]
+        vec![entry(key, false)]
+    }
+
+    fn entry(key: &SigningKey, revoked: bool) -> RegisteredKey {
+        let id = ReaderKeyId::generate(Timestamp::from_secs(AT), &mut rand::rng());
+        RegisteredKey { id, key: key.verifying_key().clone(), revoked }
+    }
+
+    #[track_caller]
+    fn assert_holds(found: Attestation, why: &str) {
+        assert!(matches!(found, Attestation::Holds(_)), "{why}: {found:?}");
     }
 
     fn statement(attempt: &AttemptId) -> Value {
@@ -238,9 +266,9 @@ mod tests {
 
     #[test]
     fn a_statement_about_these_bytes_of_this_attempt_holds() {
-        assert_eq!(judged(|_| {}), Attestation::Holds);
-        assert_eq!(judged(|s| s["reader_model"] = json!("X1")), Attestation::Holds, "more may be said");
-        assert_eq!(judged(|s| s["challenge"] = json!(hex::encode_upper(CHALLENGE))), Attestation::Holds);
+        assert_holds(judged(|_| {}), "as it was made");
+        assert_holds(judged(|s| s["reader_model"] = json!("X1")), "more may be said");
+        assert_holds(judged(|s| s["challenge"] = json!(hex::encode_upper(CHALLENGE))), "in capitals");
         assert_eq!(check(&evidence(), &case(&attempt(), Vec::new())), Attestation::NotSupplied);
     }
 
@@ -268,9 +296,9 @@ mod tests {
             assert_eq!(found, format!("reader_attestation_{reason}"));
         }
         for in_time in [AT - 300, AT + 60] {
-            assert_eq!(judged(|s| s["iat"] = json!(in_time)), Attestation::Holds, "{in_time}");
+            assert_holds(judged(|s| s["iat"] = json!(in_time)), &in_time.to_string());
         }
-        assert_eq!(judged(|s| s["iat"] = json!(AT as f64 - 299.5)), Attestation::Holds);
+        assert_holds(judged(|s| s["iat"] = json!(AT as f64 - 299.5)), "of half a second");
     }
 
     #[test]
@@ -291,18 +319,19 @@ mod tests {
             let Attestation::Fails(found) = found else { panic!("{reason}: {found:?}") };
             assert_eq!(found, format!("reader_attestation_{reason}"));
         };
-        assert_eq!(judged(&key, None, registered(&key)), Attestation::Holds);
+        assert_holds(judged(&key, None, registered(&key)), "registered");
         fails("key_unknown", judged(&key, None, Vec::new()));
         fails("signature_invalid", judged(&other, None, registered(&key)));
-        let revoked = || vec![RegisteredKey { key: key.verifying_key().clone(), revoked: true }];
-        fails("key_revoked", judged(&key, None, revoked()));
+        fails("key_revoked", judged(&key, None, vec![entry(&key, true)]));
         let ed25519 = SigningKey::ed25519("reader").unwrap();
         fails("algorithm_not_accepted", judged(&ed25519, None, registered(&key)));
         fails("algorithm_not_accepted", judged(&key, Some(r#"{"alg":"none"}"#), registered(&key)));
         fails("malformed", judged(&key, Some(r#"{"alg":"ES256","crit":["exp"]}"#), registered(&key)));
         // A statement that names no key is tried under each.
-        let all = || registered(&ed25519).into_iter().chain(registered(&other)).chain(registered(&key)).collect();
-        assert_eq!(judged(&key, Some(r#"{"alg":"ES256"}"#), all()), Attestation::Holds);
+        let all = [&ed25519, &other, &key].map(|key| entry(key, false));
+        let signer = all[2].id.clone();
+        let unnamed = judged(&key, Some(r#"{"alg":"ES256"}"#), all.into());
+        assert_eq!(unnamed, Attestation::Holds(signer), "it is said whose it was");
         let mut garbled = evidence();
         garbled.attest(vec![0xff; 40]).unwrap();
         fails("malformed", check(&garbled, &case(&attempt, registered(&key))));

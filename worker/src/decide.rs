@@ -29,8 +29,22 @@ pub enum DocumentDecision {
     Faces(Checks),
 }
 
+/// Whether the chip that was submitted is the one with which the server's terminal of chip authentication began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TerminalBinding {
+    /// It is, or none began.
+    Holds,
+    /// The submission has another DG14, or none.
+    Broken,
+}
+
 /// Decides the document gates, the reader's statement last of them.
-pub fn document(report: &Report, attestation: Attestation, policy: &OrganisationPolicy) -> DocumentDecision {
+pub fn document(
+    report: &Report,
+    terminal: TerminalBinding,
+    attestation: &Attestation,
+    policy: &OrganisationPolicy,
+) -> DocumentDecision {
     let gates = &report.gates;
     let mut checks = Checks {
         revocation_status: match report.revocation_status {
@@ -57,9 +71,12 @@ pub fn document(report: &Report, attestation: Attestation, policy: &Organisation
     };
     let undeclared_ca =
         gates.chip_authentication == GateResult::NotRun && policy.chip_authentication == Demand::Required;
-    let chip = undeclared_ca.then_some("chip_authentication_missing");
+    let chip = match terminal {
+        TerminalBinding::Broken => Some("chip_authentication_dg14_mismatch"),
+        TerminalBinding::Holds => undeclared_ca.then_some("chip_authentication_missing"),
+    };
 
-    // Each gate: its result, what the organisation's policy adds to it, the code of its failure, where it is reported.
+    // Each gate: its result, what policy and attempt add to it, the code of its failure, where it is reported.
     type Slot = fn(&mut Checks) -> &mut Gate;
     let steps: [(GateResult, Need, Option<&str>, FailureCode, Slot); 5] = [
         (gates.evidence_format, Need::MustPass, None, FailureCode::DocumentAuthenticityFailed, |c| {
@@ -84,9 +101,9 @@ pub fn document(report: &Report, attestation: Attestation, policy: &Organisation
             &mut c.chip_authentication
         }),
     ];
-    for (result, need, by_policy, code, slot) in steps {
+    for (result, need, demanded, code, slot) in steps {
         let reason = if need.holds(result) {
-            match by_policy {
+            match demanded {
                 None => {
                     *slot(&mut checks) = reported(result);
                     continue;
@@ -105,12 +122,12 @@ pub fn document(report: &Report, attestation: Attestation, policy: &Organisation
 
     // Supplied, it is always verified, and a failure always rejects.
     let (gate, reason) = match (attestation, policy.reader_attestation) {
-        (Attestation::Holds, _) => (Gate::Passed, None),
+        (Attestation::Holds(_), _) => (Gate::Passed, None),
         (Attestation::NotSupplied, Demand::Off) => (Gate::NotApplicable, None),
         (Attestation::NotVerified, Demand::Off) => (Gate::NotRun, None),
         (Attestation::NotSupplied, Demand::Required) => (Gate::Failed, Some("reader_attestation_missing")),
         (Attestation::NotVerified, Demand::Required) => (Gate::Failed, Some("reader_attestation_not_verified")),
-        (Attestation::Fails(reason), _) => (Gate::Failed, Some(reason)),
+        (Attestation::Fails(reason), _) => (Gate::Failed, Some(*reason)),
     };
     checks.reader_attestation = gate;
     if let Some(reason) = reason {
@@ -200,6 +217,7 @@ fn reported(result: GateResult) -> Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proofmill_contract::{ReaderKeyId, Timestamp};
     use proofmill_emrtd::{Gates, Part, PassiveAuthentication, Reason, SigningTimeSource};
     use proofmill_face::FaceReason;
 
@@ -242,14 +260,14 @@ mod tests {
     }
 
     fn rejected(report: &Report, policy: &OrganisationPolicy) -> (Code, Checks) {
-        match document(report, Attestation::NotSupplied, policy) {
+        match document(report, TerminalBinding::Holds, &Attestation::NotSupplied, policy) {
             DocumentDecision::Rejected(Decision { outcome: Outcome::Rejected(code), checks }) => (code, checks),
             other => panic!("{other:?}"),
         }
     }
 
     fn continues(report: &Report, policy: &OrganisationPolicy) -> Checks {
-        match document(report, Attestation::NotSupplied, policy) {
+        match document(report, TerminalBinding::Holds, &Attestation::NotSupplied, policy) {
             DocumentDecision::Faces(checks) => checks,
             other => panic!("{other:?}"),
         }
@@ -382,21 +400,59 @@ mod tests {
     }
 
     #[test]
+    fn another_chip_than_our_terminal_began_with_fails_chip_authentication_whatever_the_policy() {
+        let judge = |report: &Report, policy: &OrganisationPolicy| match document(
+            report,
+            TerminalBinding::Broken,
+            &Attestation::NotSupplied,
+            policy,
+        ) {
+            DocumentDecision::Rejected(Decision { outcome: Outcome::Rejected(code), checks }) => (code, checks),
+            other => panic!("{other:?}"),
+        };
+        let strict = OrganisationPolicy::default();
+        let demanding = OrganisationPolicy { chip_authentication: Demand::Required, ..strict.clone() };
+        for policy in [&strict, &demanding, &OrganisationPolicy::sandbox()] {
+            // An integrator's transcript that holds, one that was not supplied, a document without DG14.
+            for result in [Passed, NotRun, NotApplicable] {
+                let (code, checks) = judge(&with(|r| r.gates.chip_authentication = result), policy);
+                assert_eq!(code, Code::DocumentChipAuthenticationFailed, "{result:?}");
+                assert_eq!(checks.reason.as_deref(), Some("chip_authentication_dg14_mismatch"), "{result:?}");
+                assert_eq!(
+                    (checks.chip_authentication, checks.active_authentication),
+                    (Gate::Failed, Gate::NotApplicable)
+                );
+                assert_eq!((checks.reader_attestation, checks.liveness), (Gate::NotRun, Gate::NotRun));
+            }
+        }
+        // A transcript that fails by itself, and a gate that comes before, say so.
+        let invalid = with(|r| {
+            r.gates.chip_authentication = Failed;
+            r.reason = Some(Reason::ChipAuthenticationInvalid);
+        });
+        assert_eq!(judge(&invalid, &strict).1.reason.as_deref(), Some("chip_authentication_invalid"));
+        for (fail, code, _) in ORDER {
+            assert_eq!(judge(&with(fail), &strict).0, code);
+        }
+    }
+
+    #[test]
     fn a_readers_statement_is_verified_whenever_there_is_one_and_missed_where_it_is_demanded() {
         use proofmill_contract::policy::Demand;
         let policy = |reader_attestation| OrganisationPolicy { reader_attestation, ..OrganisationPolicy::default() };
+        let holds = || Attestation::Holds(ReaderKeyId::generate(Timestamp::from_secs(0), &mut rand::rng()));
         let table = [
             (Attestation::NotSupplied, Demand::Off, Ok(Gate::NotApplicable)),
             (Attestation::NotSupplied, Demand::Required, Err("reader_attestation_missing")),
             (Attestation::NotVerified, Demand::Off, Ok(Gate::NotRun)),
             (Attestation::NotVerified, Demand::Required, Err("reader_attestation_not_verified")),
-            (Attestation::Holds, Demand::Off, Ok(Gate::Passed)),
-            (Attestation::Holds, Demand::Required, Ok(Gate::Passed)),
+            (holds(), Demand::Off, Ok(Gate::Passed)),
+            (holds(), Demand::Required, Ok(Gate::Passed)),
             (Attestation::Fails("reader_attestation_expired"), Demand::Off, Err("reader_attestation_expired")),
             (Attestation::Fails("reader_attestation_expired"), Demand::Required, Err("reader_attestation_expired")),
         ];
         for (attestation, demand, expected) in table {
-            let found = match document(&genuine(), attestation, &policy(demand)) {
+            let found = match document(&genuine(), TerminalBinding::Holds, &attestation, &policy(demand)) {
                 DocumentDecision::Faces(checks) => Ok(checks.reader_attestation),
                 DocumentDecision::Rejected(Decision { outcome, checks }) => {
                     assert_eq!(outcome, Outcome::Rejected(Code::DocumentAntiCloningAttestationFailed));
@@ -408,8 +464,8 @@ mod tests {
         }
         // It is the last of the document's gates: what fails before it decides.
         for (fail, code, _) in ORDER {
-            let decided =
-                document(&with(fail), Attestation::Fails("reader_attestation_expired"), &policy(Demand::Required));
+            let expired = Attestation::Fails("reader_attestation_expired");
+            let decided = document(&with(fail), TerminalBinding::Holds, &expired, &policy(Demand::Required));
             let DocumentDecision::Rejected(decision) = decided else { panic!() };
             assert_eq!(decision.outcome, Outcome::Rejected(code));
             assert_eq!(decision.checks.reader_attestation, Gate::NotRun);

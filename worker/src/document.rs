@@ -7,7 +7,8 @@ use proofmill_contract::{Evidence, OrganisationPolicy};
 use proofmill_emrtd as emrtd;
 use zeroize::Zeroizing;
 
-use crate::attestation::{self, Attestation};
+use crate::attestation::{self, Attestation, Standing};
+use crate::decide::TerminalBinding;
 use crate::engine::Case;
 use crate::kept::ChipEvidence;
 
@@ -40,17 +41,31 @@ pub fn verify<'a>(
 }
 
 /// What is found of the reader's statement. With selfies alone the one over the chip's parts came before, and what was
-/// found of it stands; a statement that comes with the selfies is about no part and makes nothing of it.
+/// found of it stands while its key does; a statement that comes with the selfies is about no part and makes nothing of it.
 pub fn attestation(evidence: &Evidence, case: &Case) -> Attestation {
     match (attestation::check(evidence, case), &case.chip) {
-        (Attestation::NotSupplied | Attestation::Holds, ChipEvidence::Kept(kept)) => {
-            if kept.is_attested() {
-                Attestation::Holds
-            } else {
-                Attestation::NotSupplied
+        (Attestation::NotSupplied | Attestation::Holds(_), ChipEvidence::Kept(kept)) => {
+            match (kept.attested_by(), case.reader.kept) {
+                (None, _) => Attestation::NotSupplied,
+                (Some(key), Standing::Valid) => Attestation::Holds(key.clone()),
+                (Some(_), Standing::Revoked) => Attestation::Fails("reader_attestation_key_revoked"),
+                (Some(_), Standing::Unknown) => Attestation::Fails("reader_attestation_key_unknown"),
             }
         }
         (found, _) => found,
+    }
+}
+
+/// Whether the chip that was submitted is the one with which our terminal began. Otherwise a clone could be asked, fail,
+/// and be replaced in the submission by a document that is asked nothing. With selfies alone no chip is submitted.
+pub fn terminal_binding(evidence: &Evidence, case: &Case) -> TerminalBinding {
+    match (&case.terminal, &case.chip) {
+        (Some(terminal), ChipEvidence::Submitted { .. })
+            if evidence.get(Part::Dg14) != Some(terminal.dg14.as_bytes()) =>
+        {
+            TerminalBinding::Broken
+        }
+        _ => TerminalBinding::Holds,
     }
 }
 
@@ -152,7 +167,8 @@ impl Transcript {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proofmill_contract::{Secret, Timestamp};
+    use crate::kept::Kept;
+    use proofmill_contract::{AttemptId, Checks, ReaderKeyId, Secret, Timestamp};
     use proofmill_vault::TerminalSecret;
 
     fn evidence(transcript: &str) -> Evidence {
@@ -205,5 +221,57 @@ mod tests {
         let integrator = r#"{"terminal":"integrator","TermPri":"0102","TermPubKey":"03","SmRapdu":"04","SmSsc":"05"}"#;
         assert_eq!(given(integrator, Some("dg14")), (Integrator, vec![1, 2]), "ours is never lent");
         assert_eq!(given("no transcript", Some("dg14")), (Integrator, Vec::new()));
+    }
+
+    #[test]
+    fn where_our_terminal_began_its_own_dg14_must_come_with_or_without_a_transcript() {
+        use TerminalBinding::{Broken, Holds};
+        let integrator = r#"{"terminal":"integrator","TermPri":"01","TermPubKey":"03","SmRapdu":"04","SmSsc":"05"}"#;
+        let mut without_transcript = Evidence::new();
+        without_transcript.insert(Part::Dg14, b"dg14".to_vec()).unwrap();
+        for evidence in [evidence(integrator), without_transcript] {
+            assert_eq!(terminal_binding(&evidence, &case(None)), Holds, "nothing began");
+            assert_eq!(terminal_binding(&evidence, &case(Some("dg14"))), Holds);
+            assert_eq!(terminal_binding(&evidence, &case(Some("another"))), Broken);
+            assert_eq!(terminal_binding(&evidence, &case(Some("dg14 and more"))), Broken);
+        }
+        let mut without_dg14 = Evidence::new();
+        without_dg14.insert(Part::Dg1, b"dg1".to_vec()).unwrap();
+        assert_eq!(terminal_binding(&without_dg14, &case(None)), Holds);
+        assert_eq!(terminal_binding(&without_dg14, &case(Some("dg14"))), Broken);
+        // Nothing of a chip is submitted with selfies alone.
+        let selfies_alone = Case { chip: kept(None), ..case(Some("dg14")) };
+        assert_eq!(terminal_binding(&Evidence::new(), &selfies_alone), Holds);
+    }
+
+    /// What was kept of a chip whose parts were attested by this key.
+    fn kept(attested_by: Option<ReaderKeyId>) -> ChipEvidence {
+        let part = || Secret::new(b"part".to_vec());
+        let signer = emrtd::DocumentSigner { certificate: Vec::new(), signed_at: None };
+        ChipEvidence::Kept(Box::new(Kept::new(part(), part(), signer, Checks::default(), attested_by)))
+    }
+
+    #[test]
+    fn what_was_attested_before_stands_while_the_readers_key_does() {
+        let key = ReaderKeyId::generate(Timestamp::from_secs(0), &mut rand::rng());
+        let found = |attested_by: Option<&ReaderKeyId>, standing, evidence: &Evidence| {
+            let mut case = Case { chip: kept(attested_by.cloned()), ..case(None) };
+            case.reader.kept = standing;
+            case.reader.attempt = Some(AttemptId::generate(Timestamp::from_secs(0), &mut rand::rng()));
+            attestation(evidence, &case)
+        };
+        let selfies = Evidence::new();
+        let revoked = Attestation::Fails("reader_attestation_key_revoked");
+        assert_eq!(found(Some(&key), Standing::Valid, &selfies), Attestation::Holds(key.clone()));
+        assert_eq!(found(Some(&key), Standing::Revoked, &selfies), revoked);
+        let unknown = Attestation::Fails("reader_attestation_key_unknown");
+        assert_eq!(found(Some(&key), Standing::Unknown, &selfies), unknown, "what is not known vouches for nothing");
+        for standing in [Standing::Valid, Standing::Revoked, Standing::Unknown] {
+            assert_eq!(found(None, standing, &selfies), Attestation::NotSupplied, "{standing:?}");
+        }
+        let mut with_statement = Evidence::new();
+        with_statement.attest(b"no statement".to_vec()).unwrap();
+        let malformed = Attestation::Fails("reader_attestation_malformed");
+        assert_eq!(found(Some(&key), Standing::Valid, &with_statement), malformed);
     }
 }

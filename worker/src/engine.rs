@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 
 use self::budget::{Budget, Reservation};
 
-use crate::attestation::Reader;
+use crate::attestation::{Attestation, Reader};
 use crate::decide::{self, Decision, DocumentDecision};
 use crate::document::{self, Transcript};
 use crate::face::{FaceLane, FaceStage};
@@ -109,7 +109,7 @@ impl Engine {
         };
         let (checks, encoded, document, kept) = match examined {
             Examined::Decided(decision) => return Ok(judgement(decision, None, None)),
-            Examined::Faces { checks, encoded, document, kept } => (checks, encoded, document, kept),
+            Examined::Faces { checks, encoded, document, kept } => (checks, encoded, document, kept.map(|kept| *kept)),
         };
         let room = self.memory.reserve(encoded.memory).await;
         let room = room.ok_or_else(|| Fault::system("model", "the engine has stopped"))?;
@@ -155,7 +155,7 @@ fn presentation(found: PresentationAttack) -> PresentationAttackDetection {
 /// What the document stage leaves behind.
 enum Examined {
     Decided(Decision),
-    Faces { checks: Checks, encoded: Encoded, document: Box<DocumentData>, kept: Option<Kept> },
+    Faces { checks: Checks, encoded: Encoded, document: Box<DocumentData>, kept: Option<Box<Kept>> },
 }
 
 /// Pictures that are not decoded yet. Wiped when dropped.
@@ -178,7 +178,9 @@ fn examine(
     let transcript = Transcript::of(&evidence);
     let verified = document::verify(&evidence, transcript.as_ref(), case, trust);
     observe(metrics, "document", started);
-    let decided = decide::document(&verified.report, document::attestation(&evidence, case), &case.policy);
+    let attestation = document::attestation(&evidence, case);
+    let terminal = document::terminal_binding(&evidence, case);
+    let decided = decide::document(&verified.report, terminal, &attestation, &case.policy);
     count(metrics, &verified.report, &decided);
     let checks = match decided {
         DocumentDecision::Rejected(decision) => return Examined::Decided(decision),
@@ -195,7 +197,12 @@ fn examine(
     let portrait = Zeroizing::new(portrait.image.to_vec());
     let signer = verified.signer.filter(|_| matches!(case.chip, ChipEvidence::Submitted { keep: true }));
     let kept = signer.and_then(|signer| {
-        Some(Kept::new(evidence.take(Part::Dg1)?, evidence.take(Part::Dg2)?, signer, checks.clone()))
+        let (dg1, dg2) = (evidence.take(Part::Dg1)?, evidence.take(Part::Dg2)?);
+        let attested_by = match attestation {
+            Attestation::Holds(key) => Some(key),
+            _ => None,
+        };
+        Some(Box::new(Kept::new(dg1, dg2, signer, checks.clone(), attested_by)))
     });
     Examined::Faces { checks, encoded: Encoded { portrait, evidence, memory }, document: Box::new(document), kept }
 }

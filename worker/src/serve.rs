@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::Args;
 use proofmill_api::relay::run_relay;
-use proofmill_api::settings::{Mode, Opened, ServeArgs, StorageArgs, open_queue, open_storage};
+use proofmill_api::settings::{Mode, Opened, ServeArgs, StorageArgs, open_queue, open_storage, private_directory};
 use proofmill_api::sweeps::{Sweeps, run_sweeps};
 use proofmill_api::{AppState, Ops, ops_router, serve, serve_router};
 use proofmill_contract::Clock;
@@ -53,7 +53,7 @@ pub struct RunArgs {
     #[command(flatten)]
     pub storage: StorageArgs,
     /// Address of /livez, /readyz and /metrics
-    #[arg(long, env = "PROOFMILL_METRICS_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:9091")]
+    #[arg(long, env = "PROOFMILL_METRICS_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:9091", value_parser = proofmill_settings::address)]
     pub metrics_listen: SocketAddr,
     /// Development only: webhooks may go to loopback addresses, by http too
     #[arg(long, env = "PROOFMILL_ALLOW_LOOPBACK_WEBHOOKS")]
@@ -281,7 +281,8 @@ async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 /// Locks a data directory: its in-process queue knows nothing of another process's work.
 fn sole_user(directory: &Path) -> anyhow::Result<File> {
     let context = || format!("cannot lock the data directory {}", directory.display());
-    std::fs::create_dir_all(directory).with_context(context)?;
+    // The database in it, too, is nobody else's to read.
+    private_directory(directory)?;
     let file =
         File::options().create(true).truncate(false).write(true).open(directory.join("lock")).with_context(context)?;
     match file.try_lock() {
@@ -302,7 +303,12 @@ mod tests {
 
     #[test]
     fn a_data_directory_serves_one_process() {
+        use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        drop(sole_user(&data).unwrap());
+        let mode = std::fs::metadata(&data).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700, "the database is nobody else's to read");
         let held = sole_user(folder.path()).unwrap();
         let error = sole_user(folder.path()).unwrap_err().to_string();
         assert!(error.contains("another"), "{error}");

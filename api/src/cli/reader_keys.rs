@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use proofmill_api::{StorageArgs, settings};
 use proofmill_contract::{Clock, OrganisationId, ReaderKeyId};
 use proofmill_jose::VerifyingKey;
-use proofmill_store::{NewReaderKey, ReaderKey, StoreError};
+use proofmill_store::{NewReaderKey, ReaderKey, RegisterReaderKey, StoreError};
 use proofmill_telemetry::SystemClock;
 use serde_json::{Value, json};
 
@@ -27,7 +27,7 @@ pub enum ReaderKeysCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Revoke a key: from now on nothing that it signed counts, and its name is not given again
+    /// Revoke a key: from now on nothing that it signed counts, and neither it nor its name is registered again
     Revoke {
         /// The organisation's id
         #[arg(long)]
@@ -103,7 +103,13 @@ async fn add(storage: &StorageArgs, args: AddArgs) -> anyhow::Result<()> {
         Err(StoreError::Conflict(_)) => {
             anyhow::bail!("organisation {org} has or had a reader key `{}`: give this one another --kid", key.key_id())
         }
-        other => other?,
+        Err(error) => return Err(error.into()),
+        Ok(RegisterReaderKey::Registered(row)) => row,
+        Ok(RegisterReaderKey::SameKey(row)) => anyhow::bail!(
+            "organisation {org} has or had this very public key as reader key `{}`, which is {}: a key is registered once",
+            row.kid,
+            state(&row)
+        ),
     };
     super::print(args.json, &view(&row), || line(&row));
     Ok(())
@@ -133,7 +139,10 @@ fn view(row: &ReaderKey) -> Value {
 }
 
 fn line(row: &ReaderKey) -> String {
-    let state = if row.revoked_at.is_some() { "revoked" } else { "valid" };
     let algorithm = row.jwk["alg"].as_str().unwrap_or("?");
-    format!("{}  {algorithm}  {state}  {}  {}", row.id, row.kid, row.name.as_deref().unwrap_or(""))
+    format!("{}  {algorithm}  {}  {}  {}", row.id, state(row), row.kid, row.name.as_deref().unwrap_or(""))
+}
+
+fn state(row: &ReaderKey) -> &'static str {
+    if row.revoked_at.is_some() { "revoked" } else { "valid" }
 }

@@ -52,9 +52,11 @@ pub async fn require_key(State(ctx): State<Ctx>, mut request: Request, next: Nex
     verdict.stamp(next.run(request).await)
 }
 
-/// The bearer token of a request, if it has one.
+/// The bearer token of a request, if it has one. Of two, none: a proxy in front may have looked at the other.
 pub fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return None };
+    let value = value.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
@@ -68,7 +70,7 @@ pub fn key_hash(key: &str) -> [u8; 32] {
 
 async fn authenticate(ctx: &Ctx, headers: &HeaderMap) -> Result<Caller> {
     let refused = |message: &str| Error::new(ErrorCode::Unauthorized, message);
-    let token = bearer(headers).ok_or_else(|| refused("send `Authorization: Bearer kk_…`"))?;
+    let token = bearer(headers).ok_or_else(|| refused("send one `Authorization: Bearer kk_…`"))?;
     let well_formed = token.len() == 35
         && token
             .strip_prefix("kk_")

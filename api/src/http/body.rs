@@ -1,13 +1,14 @@
 //! JSON request bodies: bounded, unknown fields refused by name, errors that name the field and never quote a value.
 
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use proofmill_contract::json::{self, Whole};
 use proofmill_contract::limits::MAX_JSON_REQUEST_BYTES;
 use proofmill_contract::{ApiError, ErrorCode};
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::DeserializeOwned;
 
 use super::error::{Error, Result};
 
@@ -43,61 +44,21 @@ impl JsonBytes {
 
 /// Reads a JSON object; the error names the field and what was expected there, and quotes no value.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> std::result::Result<T, ApiError> {
-    // A struct would also read an array, by position: field order must not become part of the contract.
-    if bytes.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|first| *first == b'[') {
-        let message = "the body is not the object this route takes: expected a JSON object";
-        return Err(ApiError::new(ErrorCode::InvalidRequest, message));
-    }
     if holds_nul(bytes) {
         return Err(ApiError::new(
             ErrorCode::InvalidRequest,
             "the body holds a NUL character, which no text here can have",
         ));
     }
-    let mut json = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let path = error.path().to_string();
-        // Where a text was expected and an array stands, the library speaks of syntax.
-        if error.inner().is_syntax() && serde_json::from_slice::<IgnoredAny>(bytes).is_ok() {
-            return ApiError::invalid_field(&path, "has an unacceptable value");
-        }
-        describe(&path, error.inner())
-    })?;
-    json.end().map_err(|error| describe(".", &error))?;
-    Ok(value)
+    json::parse(bytes, Whole::Body)
 }
 
-fn describe(path: &str, error: &serde_json::Error) -> ApiError {
-    use serde_json::error::Category;
-    let message = match error.classify() {
-        Category::Data => {
-            let text = error.to_string();
-            let at_root = path == "." || path.is_empty();
-            if let Some(name) = quoted_name(&text, "unknown field `") {
-                return ApiError::new(ErrorCode::InvalidRequest, format!("unknown field `{name}`"));
-            }
-            if let Some(name) = quoted_name(&text, "missing field `") {
-                let full = if at_root { name } else { format!("{path}.{name}") };
-                return ApiError::invalid_field(&full, "is missing");
-            }
-            if let Some(name) = quoted_name(&text, "duplicate field `") {
-                return ApiError::invalid_field(&name, "was given twice");
-            }
-            let expected = text
-                .rfind("expected ")
-                .map(|at| text[at..].split(" at line ").next().unwrap_or_default().to_owned())
-                .unwrap_or_else(|| "has an unacceptable value".to_owned());
-            if !at_root {
-                return ApiError::invalid_field(path, expected);
-            }
-            format!("the body is not the object this route takes: {expected}")
-        }
-        Category::Eof => "the JSON body ends too early".to_owned(),
-        Category::Syntax | Category::Io => {
-            format!("the body is not JSON (line {}, column {})", error.line(), error.column())
-        }
-    };
-    ApiError::new(ErrorCode::InvalidRequest, message)
+/// The same of a JSON object that is the value of a field.
+pub fn parse_field<T: DeserializeOwned>(field: &str, bytes: &[u8]) -> std::result::Result<T, ApiError> {
+    if holds_nul(bytes) {
+        return Err(ApiError::invalid_field(field, "holds a NUL character, which no text here can have"));
+    }
+    json::parse(bytes, Whole::Field(field))
 }
 
 /// Whether a JSON text holds U+0000, which PostgreSQL cannot store: by its escape, for JSON allows no other way.
@@ -113,13 +74,11 @@ fn holds_nul(json: &[u8]) -> bool {
     false
 }
 
-/// The name in back quotes after `prefix`, cut short: an error must not become a mirror of any size.
-fn quoted_name(text: &str, prefix: &str) -> Option<String> {
-    let rest = text.strip_prefix(prefix)?;
-    Some(rest.split('`').next().unwrap_or_default().chars().take(64).collect())
-}
-
 async fn read(body: Body, limit: usize) -> Result<Bytes> {
+    // What the head says already need not be waited for.
+    if body.size_hint().lower() > limit as u64 {
+        return Err(ApiError::too_large("body", limit).into());
+    }
     match Limited::new(body, limit).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {

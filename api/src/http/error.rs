@@ -77,6 +77,12 @@ impl From<StoreError> for Error {
                 ErrorCode::WebhookEndpointUnavailable,
                 format!("field `webhook_endpoint_id`: `{id}` is not an enabled endpoint of this organisation"),
             ),
+            StoreError::TooManyEndpoints(most) => ApiError::new(
+                ErrorCode::Conflict,
+                format!("the organisation has {most} webhook endpoints, and may have no more"),
+            )
+            .with_hint("delete an endpoint that is no longer needed, or let one hear of more event types")
+            .into(),
             StoreError::KeyTakenOver => super::idempotency::in_progress(),
             StoreError::Conflict(_) => {
                 tracing::info!(%error, "conflict");

@@ -19,7 +19,6 @@ use proofmill_store::{Answer, Begin, SealedAnswer};
 use serde_json::{Value, json};
 use tracing::Instrument;
 
-use super::auth::Caller;
 use super::error::{Error, Result};
 use crate::state::Ctx;
 
@@ -32,8 +31,8 @@ pub(crate) const LEASE: Duration = Duration::from_secs(20);
 
 /// What identifies a creating request.
 pub struct Creation {
-    /// Who creates.
-    pub caller: Caller,
+    /// Whose keys they are.
+    pub organisation: OrganisationId,
     /// Method of the request.
     pub method: Method,
     /// Path and query of the request.
@@ -81,7 +80,7 @@ where
             let route = format!("{} {}", creation.method, creation.uri.path());
             let query = creation.uri.query().unwrap_or_default();
             let request = [route.as_bytes(), query.as_bytes(), &creation.body];
-            match begin(ctx, &creation.caller.organisation, &route, &key, &request).await? {
+            match begin(ctx, &creation.organisation, &route, &key, &request).await? {
                 Begun::Fresh(once) => once,
                 Begun::Replay { status, body } => return replay(status, body),
             }

@@ -21,6 +21,7 @@ const BYTES: usize = MAX_EVIDENCE_REQUEST_BYTES;
 
 /// Middleware: when the answer is an error, takes what is left of the body and throws it away.
 pub async fn linger(request: Request, next: Next) -> Response {
+    let too_much = request.body().size_hint().lower() > BYTES as u64;
     // Who asked before sending (RFC 9110 §10.1.1) has not begun to.
     if request.body().is_end_stream() || request.headers().contains_key(header::EXPECT) {
         return next.run(request).await;
@@ -29,7 +30,7 @@ pub async fn linger(request: Request, next: Next) -> Response {
     let mut rest = Shared(Arc::new(Mutex::new(body)));
     let response = next.run(Request::from_parts(parts, Body::new(rest.clone()))).await;
     if response.status().is_client_error() || response.status().is_server_error() {
-        let discard = async {
+        let discard = async move {
             let mut taken = 0;
             while taken < BYTES
                 && let Some(Ok(frame)) = rest.frame().await
@@ -38,7 +39,13 @@ pub async fn linger(request: Request, next: Next) -> Response {
             }
         };
         // Too slow a caller loses the answer, not our time.
-        let _ = tokio::time::timeout(TIME, discard).await;
+        let discard = tokio::time::timeout(TIME, discard);
+        if too_much {
+            // It will not be read to its end, so the answer goes out at once, while the caller still sends.
+            tokio::spawn(discard);
+        } else {
+            let _ = discard.await;
+        }
     }
     response
 }

@@ -17,8 +17,8 @@ use serde_json::{Value, json};
 use tracing::Instrument;
 use zeroize::Zeroizing;
 
-use super::evidence::{handoff_expired, refuse_early};
-use super::handoff::{by_write_token, ended};
+use super::evidence::refuse_early;
+use super::handoff::{Bearer, by_write_token, ended};
 use super::{attempt_id, attempt_of, destroy};
 use crate::http::auth::{Authorised, SessionsWrite};
 use crate::http::body::JsonBytes;
@@ -55,32 +55,23 @@ pub async fn start_with_key(
     start(ctx, found, body, Bearer::ApiKey).await
 }
 
-/// Who asks.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Bearer {
-    WriteToken,
-    ApiKey,
-}
-
-impl Bearer {
-    /// What he is told after the submission.
-    fn submitted(self) -> Error {
-        match self {
-            Bearer::WriteToken => {
-                Error::new(ErrorCode::HandoffTokenConsumed, "the evidence was submitted, which used the write token up")
-            }
-            Bearer::ApiKey => {
-                Error::new(ErrorCode::EvidenceAlreadySubmitted, "the evidence of this attempt was submitted already")
-            }
+/// What is told after the submission.
+fn submitted(bearer: Bearer) -> Error {
+    match bearer {
+        Bearer::WriteToken => {
+            Error::new(ErrorCode::HandoffTokenConsumed, "the evidence was submitted, which used the write token up")
+        }
+        Bearer::ApiKey => {
+            Error::new(ErrorCode::EvidenceAlreadySubmitted, "the evidence of this attempt was submitted already")
         }
     }
 }
 
 async fn start(ctx: Ctx, found: AttemptWithSession, body: JsonBytes, bearer: Bearer) -> Result<Response> {
     if found.attempt.submitted_at.is_some() {
-        return Err(bearer.submitted());
+        return Err(submitted(bearer));
     }
-    refuse_early(&ctx, &found)?;
+    refuse_early(&ctx, &found, bearer)?;
     let dg14 = read(&body)?;
     if bearer == Bearer::WriteToken {
         ctx.store.write_token_used(&found.attempt.id, ctx.clock.now()).await?;
@@ -133,8 +124,8 @@ async fn begin(ctx: &Ctx, found: &AttemptWithSession, dg14: Secret, bearer: Bear
     match bound? {
         BindTerminal::Bound => Ok(envelope::data(StatusCode::OK, &answer)),
         BindTerminal::Existing(sealed) => answer_again(ctx, found, &sealed, &secret.dg14).await,
-        BindTerminal::AlreadySubmitted => Err(bearer.submitted()),
-        BindTerminal::HandoffExpired => Err(handoff_expired()),
+        BindTerminal::AlreadySubmitted => Err(submitted(bearer)),
+        BindTerminal::HandoffExpired => Err(bearer.handoff_expired()),
         BindTerminal::SessionTerminal(status) => Err(ended(status)),
         BindTerminal::SessionExpired => Err(ended(SessionStatus::Expired)),
         BindTerminal::NotFound => Err(Error::not_found("attempt")),

@@ -1,8 +1,8 @@
 //! The description of the API: for programs, and for people who follow the `docs` link of an error.
 
+use axum::Json;
 use axum::http::{HeaderValue, header};
 use axum::response::{Html, IntoResponse, Response};
-use axum::Json;
 
 use crate::openapi;
 

@@ -7,13 +7,13 @@ use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use proofmill_contract::evidence::READER_ATTESTATION;
-use proofmill_contract::{ApiError, AttemptId, AttemptStatus, ErrorCode, Evidence, Lane, Part, Phase};
+use proofmill_contract::{ApiError, AttemptId, AttemptStatus, ErrorCode, Evidence, Lane, Part, Phase, SessionStatus};
 use proofmill_emrtd::Terminal;
 use proofmill_store::{Answer, Attempt, AttemptWithSession, Submission, SubmitResult};
 use serde_json::{Value, json};
 use tracing::Instrument;
 
-use super::handoff::{by_write_token, ended};
+use super::handoff::{Bearer, by_write_token, ended};
 use super::{attempt_id, attempt_of, destroy};
 use crate::evidence_form::{self, Form};
 use crate::http::auth::{Authorised, SessionsWrite};
@@ -30,9 +30,12 @@ pub async fn submit_with_token(
     request: Request,
 ) -> Result<Response> {
     let found = by_write_token(&ctx, &id, &headers).await?;
-    refuse_early(&ctx, &found)?;
-    ctx.store.write_token_used(&found.attempt.id, ctx.clock.now()).await?;
-    submit_form(&ctx, found, request).await
+    refuse_early(&ctx, &found, Bearer::WriteToken)?;
+    // The first use begins the session, whatever comes of the upload.
+    if found.session.status == SessionStatus::Created {
+        ctx.store.write_token_used(&found.attempt.id, ctx.clock.now()).await?;
+    }
+    submit_form(&ctx, found, request, Bearer::WriteToken).await
 }
 
 /// `PUT /v1/attempts/{id}/evidence`
@@ -44,7 +47,7 @@ pub async fn submit_with_key(
 ) -> Result<Response> {
     let id = attempt_id(&id)?;
     let found = attempt_of(&ctx, &caller.organisation, &id).await?;
-    submit_form(&ctx, found, request).await
+    submit_form(&ctx, found, request, Bearer::ApiKey).await
 }
 
 /// Evidence as a request brought it, read under its limits.
@@ -55,19 +58,21 @@ pub(crate) struct Offered {
     pub selected_field_keys: Vec<String>,
     /// Which queue it is to wait in.
     pub lane: Lane,
+    /// Who brought it.
+    pub bearer: Bearer,
     /// The answer to store with it, for a request with an idempotency key.
     pub answer: Option<Answer<SubmitResult>>,
 }
 
-async fn submit_form(ctx: &Ctx, found: AttemptWithSession, request: Request) -> Result<Response> {
-    refuse_early(ctx, &found)?;
+async fn submit_form(ctx: &Ctx, found: AttemptWithSession, request: Request, bearer: Bearer) -> Result<Response> {
+    refuse_early(ctx, &found, bearer)?;
     // A repeat adds nothing to what waits, so it is answered even then.
     if found.attempt.submitted_at.is_none() {
         refuse_while_outbox_is_stuck(ctx).await?;
     }
     let mut held = ctx.evidence_memory.hold();
     let Form { evidence, selected_field_keys } = evidence_form::read(request, &mut held).await?;
-    let offered = Offered { evidence, selected_field_keys, lane: Lane::Interactive, answer: None };
+    let offered = Offered { evidence, selected_field_keys, lane: Lane::Interactive, bearer, answer: None };
     let attempt = submit(ctx, found, offered, held).await?;
     Ok(envelope::data(StatusCode::ACCEPTED, &accepted(&attempt)))
 }
@@ -79,8 +84,8 @@ async fn submit_form(ctx: &Ctx, found: AttemptWithSession, request: Request) -> 
 /// # Errors
 /// Every refusal of a submission. Nothing of the evidence is left behind then.
 pub(crate) async fn submit(ctx: &Ctx, found: AttemptWithSession, offered: Offered, held: Held) -> Result<Attempt> {
-    refuse_early(ctx, &found)?;
-    let Offered { evidence, selected_field_keys, lane, answer } = offered;
+    let Offered { evidence, selected_field_keys, lane, bearer, answer } = offered;
+    refuse_early(ctx, &found, bearer)?;
     let transcript = evidence_form::terminal_of(&evidence)?;
     let selected = found.session.share_fields.check_selection(&selected_field_keys)?;
     // A repeat of an attempt that was settled meanwhile finds nothing kept any more, and is still a repeat.
@@ -103,8 +108,15 @@ pub(crate) async fn submit(ctx: &Ctx, found: AttemptWithSession, offered: Offere
     let task = tokio::spawn(
         async move {
             let _held = held;
-            let accepted =
-                Checked { evidence, evidence_fingerprint, selected_field_keys: selected, lane, selfies_only, answer };
+            let accepted = Checked {
+                evidence,
+                evidence_fingerprint,
+                selected_field_keys: selected,
+                lane,
+                bearer,
+                selfies_only,
+                answer,
+            };
             store_evidence(&shared, &found, accepted).await
         }
         .in_current_span(),
@@ -118,12 +130,13 @@ struct Checked {
     evidence_fingerprint: [u8; 32],
     selected_field_keys: Vec<String>,
     lane: Lane,
+    bearer: Bearer,
     selfies_only: bool,
     answer: Option<Answer<SubmitResult>>,
 }
 
 async fn store_evidence(ctx: &Ctx, found: &AttemptWithSession, checked: Checked) -> Result<Attempt> {
-    let Checked { evidence, evidence_fingerprint, selected_field_keys, lane, selfies_only, answer } = checked;
+    let Checked { evidence, evidence_fingerprint, selected_field_keys, lane, bearer, selfies_only, answer } = checked;
     let id = &found.attempt.id;
     let bytes = evidence.total_bytes();
     let sealed = ctx.vault.seal(id, &evidence, ctx.clock.now()).await?;
@@ -146,10 +159,10 @@ async fn store_evidence(ctx: &Ctx, found: &AttemptWithSession, checked: Checked)
         SubmitResult::AlreadySubmitted => {
             Err(Error::new(ErrorCode::EvidenceAlreadySubmitted, "other evidence was submitted for this attempt"))
         }
-        SubmitResult::HandoffExpired => Err(handoff_expired()),
+        SubmitResult::HandoffExpired => Err(bearer.handoff_expired()),
         SubmitResult::ChipEvidenceRequired => Err(chip_evidence_required()),
         SubmitResult::SessionTerminal(status) => Err(ended(status)),
-        SubmitResult::SessionExpired => Err(ended(proofmill_contract::SessionStatus::Expired)),
+        SubmitResult::SessionExpired => Err(ended(SessionStatus::Expired)),
         SubmitResult::NotFound => Err(Error::not_found("attempt")),
     }
 }
@@ -162,7 +175,7 @@ pub(crate) fn note_accepted(ctx: &Ctx, attempt: &Attempt, bytes: usize) {
 }
 
 /// What can be refused before a byte of the body is read. The transaction decides again.
-pub(crate) fn refuse_early(ctx: &Ctx, found: &AttemptWithSession) -> Result<()> {
+pub(crate) fn refuse_early(ctx: &Ctx, found: &AttemptWithSession, bearer: Bearer) -> Result<()> {
     let attempt = &found.attempt;
     if attempt.submitted_at.is_some() {
         return Ok(());
@@ -174,7 +187,7 @@ pub(crate) fn refuse_early(ctx: &Ctx, found: &AttemptWithSession) -> Result<()> 
         return Ok(());
     }
     match attempt.status {
-        AttemptStatus::InProgress | AttemptStatus::Cancelled => Err(handoff_expired()),
+        AttemptStatus::InProgress | AttemptStatus::Cancelled => Err(bearer.handoff_expired()),
         AttemptStatus::Succeeded | AttemptStatus::Failed => {
             Err(Error::internal(&"a settled attempt has no time of submission"))
         }
@@ -222,12 +235,6 @@ pub(crate) fn content<'a>(evidence: &'a Evidence, selected: &'a [String]) -> Vec
 /// What a submission is answered.
 pub(crate) fn accepted(attempt: &Attempt) -> Value {
     json!({ "attempt_id": attempt.id, "status": attempt.status, "phase": attempt.phase })
-}
-
-pub(crate) fn handoff_expired() -> Error {
-    ApiError::new(ErrorCode::HandoffTokenExpired, "the attempt was not submitted in time")
-        .with_hint("open another attempt; this one is not charged")
-        .into()
 }
 
 /// After the verdict the key is gone, so a repeat finds none either: only a fresh submission is told so.

@@ -6,9 +6,9 @@
 use aws_lc_rs::constant_time;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use proofmill_contract::limits::HANDOFF_LIFE;
-use proofmill_contract::{AttemptId, ErrorCode, Lane, OrganisationId, SessionId, SessionStatus, Timestamp};
+use proofmill_contract::{ApiError, AttemptId, ErrorCode, Lane, OrganisationId, SessionId, SessionStatus, Timestamp};
 use proofmill_store::{Attempt, AttemptWithSession, NewAttempt, OpenAttempt, Session};
 use rand::Rng;
 use serde::Deserialize;
@@ -26,11 +26,21 @@ use crate::state::{AppState, Ctx};
 struct OpenRequest {}
 
 /// `POST /v1/verify/session/{id}/handoff`
-pub async fn open_public(State(ctx): State<Ctx>, Path(id): Path<String>, body: JsonBytes) -> Result<Response> {
+pub async fn open_public(
+    State(ctx): State<Ctx>,
+    Path(id): Path<String>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: JsonBytes,
+) -> Result<Response> {
     body.parse::<OpenRequest>()?;
     let id = session_id(&id)?;
     let session = ctx.store.session(None, &id, ctx.clock.now()).await?.ok_or_else(Error::session_not_found)?;
-    Ok(open(&ctx, session, &Once::unkeyed()).await?.into_response())
+    // The path holds the session's id, so nobody meets another session's answer.
+    let creation = Creation { organisation: session.organisation_id.clone(), method, uri, headers, body: body.0 };
+    let shared = ctx.clone();
+    idempotency::once(&ctx, creation, |once| async move { open(&shared, session, &once).await }).await
 }
 
 /// `POST /v1/sessions/{id}/attempts`
@@ -46,7 +56,7 @@ pub async fn open_with_key(
     body.parse::<OpenRequest>()?;
     let id = session_id(&id)?;
     let organisation = caller.organisation.clone();
-    let creation = Creation { caller, method, uri, headers, body: body.0 };
+    let creation = Creation { organisation: caller.organisation, method, uri, headers, body: body.0 };
     let shared = ctx.clone();
     idempotency::once(&ctx, creation, |once| async move {
         let session = shared
@@ -57,6 +67,28 @@ pub async fn open_with_key(
         open(&shared, session, &once).await
     })
     .await
+}
+
+/// Who brings something to an attempt.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Bearer {
+    /// A holder's phone, with the attempt's write token.
+    WriteToken,
+    /// The integrator.
+    ApiKey,
+}
+
+impl Bearer {
+    /// What he is told after the handoff's end. A key has not expired, so its holder is not sent to authenticate again.
+    pub(crate) fn handoff_expired(self) -> Error {
+        let code = match self {
+            Bearer::WriteToken => ErrorCode::HandoffTokenExpired,
+            Bearer::ApiKey => ErrorCode::Conflict,
+        };
+        ApiError::new(code, "the attempt was not submitted in time")
+            .with_hint("open another attempt; this one is not charged")
+            .into()
+    }
 }
 
 /// The attempt whose write token a request bears.

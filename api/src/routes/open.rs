@@ -44,7 +44,7 @@ pub async fn open(
         return Err(ApiError::invalid_field("session_ids", expected).into());
     }
     let organisation = caller.organisation.clone();
-    let creation = Creation { caller, method, uri, headers, body: body.0 };
+    let creation = Creation { organisation: caller.organisation, method, uri, headers, body: body.0 };
     let shared = ctx.clone();
     idempotency::once(&ctx, creation, |once| open_all(shared, organisation, session_ids, request_id, once)).await
 }

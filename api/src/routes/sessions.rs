@@ -11,6 +11,7 @@ use proofmill_contract::{
 use proofmill_store::{CancelResult, NewSession, Session, SessionFilter};
 use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use url::Url;
 
 use super::{destroy, session_id, views};
@@ -27,7 +28,7 @@ use crate::state::{ApiConfig, Ctx};
 #[serde(deny_unknown_fields)]
 pub(crate) struct CreateRequest {
     #[serde(default)]
-    share_fields: Option<Value>,
+    share_fields: Option<Box<RawValue>>,
     #[serde(default)]
     redirect_url: Option<String>,
     #[serde(default)]
@@ -46,7 +47,7 @@ pub async fn create(
     body: JsonBytes,
 ) -> Result<Response> {
     let request: CreateRequest = body.parse()?;
-    let creation = Creation { caller: caller.clone(), method, uri, headers, body: body.0 };
+    let creation = Creation { organisation: caller.organisation.clone(), method, uri, headers, body: body.0 };
     let shared = ctx.clone();
     idempotency::once(&ctx, creation, |once| store_session(shared, caller, request, once)).await
 }
@@ -159,7 +160,7 @@ pub(crate) async fn new_session(
         id,
         organisation_id: organisation,
         contract_version,
-        share_fields: ShareFields::from_request(request.share_fields.as_ref())?,
+        share_fields: ShareFields::from_json(request.share_fields.as_deref())?,
         redirect_url: request.redirect_url.as_deref().map(redirect_url).transpose()?,
         webhook_endpoint_ids: endpoint_ids(request.webhook_endpoint_id.as_ref())?,
         expires_at: now.plus(SESSION_LIFE),

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use proofmill_contract::{ErrorCode, SessionId};
 use proofmill_store::PublicCancel;
 use serde::Deserialize;
+use tracing::Instrument as _;
 
 use super::{destroy, session_id, views};
 use crate::http::body::JsonBytes;
@@ -29,12 +30,25 @@ pub async fn cancel(State(ctx): State<Ctx>, Path(id): Path<String>, body: JsonBy
     let id = session_id(&id)?;
     let request: CancelRequest = body.parse()?;
     let hash = cancel_token_hash(&ctx, &id, &request.cancel_token)?;
+    // In a task of its own: a holder who closes the browser does not stop what they asked for.
+    let task = async move { cancel_or_withdraw(&ctx, &id, hash).await };
+    match tokio::spawn(task.in_current_span()).await {
+        Ok(cancelled) => cancelled,
+        Err(error) => Err(Error::internal(&error)),
+    }
+}
+
+/// Waits, where a withdrawal has to, for the delivery in flight. Should this process end meanwhile, a sweep finishes it.
+async fn cancel_or_withdraw(ctx: &Ctx, id: &SessionId, hash: [u8; 32]) -> Result<Response> {
+    let mut destroyed = false;
     loop {
-        match ctx.store.public_cancel(&id, hash, ctx.clock.now()).await? {
-            PublicCancel::Cancelled { discarded } => destroy(&ctx, discarded).await,
-            PublicCancel::Withdrawn { .. } | PublicCancel::AlreadyTerminal(_) => {}
+        match ctx.store.public_cancel(id, hash, ctx.clock.now()).await? {
+            PublicCancel::Cancelled { discarded } => destroy(ctx, discarded).await,
+            PublicCancel::Withdrawn { .. } => destroyed = true,
+            PublicCancel::AlreadyTerminal(_) => {}
             // Whether the endpoint receives the verdict is being decided at this moment; the withdrawal depends on it.
             PublicCancel::SendInFlight { .. } => {
+                destroyed = true;
                 tokio::time::sleep(SEND_POLL).await;
                 continue;
             }
@@ -45,6 +59,10 @@ pub async fn cancel(State(ctx): State<Ctx>, Path(id): Path<String>, body: JsonBy
             PublicCancel::TokenUsed => {
                 return Err(Error::new(ErrorCode::CancelTokenUsed, "this cancel token was used"));
             }
+        }
+        if destroyed && let Err(error) = ctx.store.empty_log().await {
+            // Done either way; the sweep empties it within seconds.
+            tracing::warn!(%error, "the database's log is not emptied yet after a withdrawal");
         }
         return Ok(StatusCode::NO_CONTENT.into_response());
     }

@@ -146,3 +146,14 @@ async fn public_routes_and_guessed_keys_are_charged_to_the_address() {
     world.send(from("/v1/sessions", "198.51.100.7")).await.error("RATE_LIMITED");
     world.send(from("/v1/sessions", "198.51.100.8")).await.error("UNAUTHORIZED");
 }
+
+#[tokio::test]
+async fn two_authorization_headers_are_none() {
+    let world = World::new().await;
+    let tenant = world.tenant().await;
+    let twice = crate::support::request(axum::http::Method::GET, "/v1/sessions", &tenant.key)
+        .header("authorization", format!("Bearer {}", tenant.key))
+        .body(axum::body::Body::empty())
+        .unwrap();
+    assert!(world.send(twice).await.error("UNAUTHORIZED").contains("one `Authorization"));
+}

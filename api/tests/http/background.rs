@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::{World, text};
 
-fn sweeps(world: &World) -> Sweeps {
+pub(crate) fn sweeps(world: &World) -> Sweeps {
     Sweeps {
         store: world.state.store.clone(),
         vault: world.state.vault.clone(),

@@ -147,6 +147,15 @@ async fn a_line_can_make_its_session_for_a_document_without_active_authenticatio
         (with("challenge", json!("0102030405060708")), "INVALID_REQUEST", "`challenge`"),
         (with("attempt_id", json!(format!("va_{}", "0".repeat(64)))), "INVALID_REQUEST", "`attempt_id`"),
         (with("session", json!({ "shoe": 1 })), "INVALID_REQUEST", "`shoe`"),
+        (
+            with("session", json!({ "contract_version": "1" })),
+            "INVALID_REQUEST",
+            "field `session.contract_version`: expected a whole number",
+        ),
+        (with("session", json!("x")), "INVALID_REQUEST", "field `session`: expected a JSON object"),
+        (with("foo", json!(1)), "INVALID_REQUEST", "unknown field `foo`"),
+        (with("selfie", json!("x")), "INVALID_REQUEST", "field `selfie`: expected an array"),
+        (with("selected_field_keys", Value::Null), "SHARE_SELECTION_REQUIRED", "selected_field_keys"),
         (with("session", json!({ "redirect_url": "http://x" })), "INVALID_REDIRECT_URL", "redirect_url"),
         (
             with("session", json!({ "webhook_endpoint_id": format!("whe_{}", "0".repeat(32)) })),

@@ -227,7 +227,7 @@ async fn a_wrong_token_another_organisation_and_a_late_caller_are_refused() {
     opened.world.post("", &own, body(&dg14)).await.error("UNAUTHORIZED");
     opened.world.advance(Duration::from_secs(300));
     opened.by_token(body(&dg14)).await.error("HANDOFF_TOKEN_EXPIRED");
-    opened.by_key(body(&dg14)).await.error("HANDOFF_TOKEN_EXPIRED");
+    opened.by_key(body(&dg14)).await.error("CONFLICT");
     opened.world.advance(Duration::from_secs(3_600));
     opened.by_token(body(&dg14)).await.error("SESSION_EXPIRED");
     assert_eq!(opened.world.sealed_objects().await, 0);

@@ -290,6 +290,64 @@ async fn a_caller_who_stops_sending_is_answered_and_holds_nothing() {
 }
 
 #[tokio::test]
+async fn a_slow_upload_may_take_longer_than_a_request_may_be_silent() {
+    let world = World::new().await;
+    let tenant = world.tenant().await;
+    let (_, handoff) = world.opened(&tenant).await;
+    let path = format!("/v1/attempts/{}/evidence", text(&handoff["attempt_id"]));
+    let pieces: Vec<Vec<u8>> = Form::genuine().finish().chunks(64).map(<[u8]>::to_vec).collect();
+    let (count, pause) = (pieces.len() as u32, Duration::from_millis(400));
+    let slow = futures::StreamExt::then(futures::stream::iter(pieces), move |piece| async move {
+        tokio::time::sleep(pause).await;
+        Ok::<_, std::io::Error>(piece)
+    });
+    let request = request(Method::PUT, &path, &tenant.key)
+        .header(header::CONTENT_TYPE, Form::CONTENT_TYPE)
+        .body(Body::from_stream(slow))
+        .unwrap();
+    let limit = Duration::from_secs(2);
+    assert!(pause * count > limit, "{count} pieces");
+    let router = world.router_with(|config| config.request_timeout = limit);
+    World::send_to(router, request).await.data(StatusCode::ACCEPTED);
+}
+
+#[tokio::test]
+async fn a_request_that_says_it_is_too_large_is_refused_before_it_is_sent() {
+    let world = World::new().await;
+    let tenant = world.tenant().await;
+    let (_, handoff) = world.opened(&tenant).await;
+    let path = format!("/v1/attempts/{}/evidence", text(&handoff["attempt_id"]));
+    for (method, path, kind) in
+        [(Method::PUT, path.as_str(), Form::CONTENT_TYPE), (Method::POST, "/v1/sessions", "application/json")]
+    {
+        let request = request(method, path, &tenant.key)
+            .header(header::CONTENT_TYPE, kind)
+            .body(Body::new(Announced(24 * 1024 * 1024 + 1)))
+            .unwrap();
+        world.send(request).await.error("PAYLOAD_TOO_LARGE");
+    }
+}
+
+/// A body that tells its length and never comes.
+struct Announced(u64);
+
+impl axum::body::HttpBody for Announced {
+    type Data = axum::body::Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<hyper::body::Frame<Self::Data>, Self::Error>>> {
+        std::task::Poll::Pending
+    }
+
+    fn size_hint(&self) -> hyper::body::SizeHint {
+        hyper::body::SizeHint::with_exact(self.0)
+    }
+}
+
+#[tokio::test]
 async fn evidence_beyond_the_memory_budget_is_refused_for_now() {
     let world = World::with(|config| config.max_evidence_memory = 64 << 10).await;
     let tenant = world.tenant().await;

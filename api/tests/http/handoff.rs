@@ -34,6 +34,24 @@ async fn an_opened_attempt_is_as_published_and_asking_again_gives_the_same() {
 }
 
 #[tokio::test]
+async fn a_phone_that_lost_the_answer_gets_it_again_by_its_idempotency_key() {
+    let world = World::new().await;
+    let tenant = world.tenant().await;
+    let [one, other] = [0, 1].map(|_| world.session(&tenant, json!({})));
+    let path = |session: &Value| format!("/v1/verify/session/{}/handoff", text(&session["id"]));
+    let (one, other) = (path(&one.await), path(&other.await));
+    let first = world.post_once("", &one, "k", json!({})).await;
+    let again = world.post_once("", &one, "k", json!({})).await;
+    assert_eq!((again.status, again.header("idempotency-replayed")), (StatusCode::CREATED, "true"));
+    assert_eq!(again.json, first.json);
+    let elsewhere = world.post_once("", &other, "k", json!({})).await;
+    assert!(!elsewhere.headers.contains_key("idempotency-replayed"));
+    assert_ne!(elsewhere.data(StatusCode::CREATED)["session_id"], first.json["data"]["session_id"]);
+    assert!(!world.any_file_holds(first.json["data"]["mobile_write_token"].as_str().unwrap()));
+    world.post_once("", &one, "", json!({})).await.error("INVALID_REQUEST");
+}
+
+#[tokio::test]
 async fn an_attempt_not_submitted_in_time_is_cancelled_and_nobody_is_charged() {
     let world = World::new().await;
     let tenant = world.tenant().await;
@@ -42,7 +60,8 @@ async fn an_attempt_not_submitted_in_time_is_cancelled_and_nobody_is_charged() {
     let (path, token) = (format!("/v1/verify/attempts/{attempt}/evidence"), text(&handoff["mobile_write_token"]));
     world.advance(Duration::from_secs(300));
     world.put(&path, &token, Form::genuine()).await.error("HANDOFF_TOKEN_EXPIRED");
-    world.submit(&tenant, &attempt, Form::genuine()).await.error("HANDOFF_TOKEN_EXPIRED");
+    let by_key = world.submit(&tenant, &attempt, Form::genuine()).await.error("CONFLICT");
+    assert!(by_key.contains("not submitted in time"), "{by_key}");
     assert_eq!(world.sealed_objects().await, 0);
 
     let next = world.post("", &format!("/v1/verify/session/{session}/handoff"), json!({})).await;

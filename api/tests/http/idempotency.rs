@@ -107,7 +107,8 @@ async fn a_creation_whose_key_was_taken_over_is_undone() {
     let tenant = world.tenant().await;
     let store = &world.state.store;
     // The lease ends before the work commits: another process takes the key over, and does the work.
-    let begin = || store.begin_idempotent(&tenant.organisation, "route", "k", [1; 32], Duration::from_secs(1), world.now());
+    let begin =
+        || store.begin_idempotent(&tenant.organisation, "route", "k", [1; 32], Duration::from_secs(1), world.now());
     let Begin::Fresh(slow) = begin().await.unwrap() else { panic!("the key is free") };
     world.advance(Duration::from_secs(2));
     let Begin::Fresh(heir) = begin().await.unwrap() else { panic!("the lease is over") };

@@ -69,6 +69,7 @@ async fn a_bad_request_says_which_field() {
         (json!({ "redirect_url": "https://example.com\\@evil.example/x" }), "INVALID_REDIRECT_URL", "characters"),
         (json!({ "redirect_url": "https://example.com\u{0}" }), "INVALID_REQUEST", "NUL"),
         (json!([]), "INVALID_REQUEST", "JSON object"),
+        (json!({ "contract_version": "1" }), "INVALID_REQUEST", "expected a whole number from 0 to 255"),
         (json!({ "share_fields": [] }), "INVALID_SHARE_FIELDS", "`share_fields`"),
         (json!({ "share_fields": { "shoe_size": field } }), "UNKNOWN_CLAIM_KEY", "`shoe_size`"),
         (json!({ "share_fields": { "age_over_9": field } }), "INVALID_AGE_GATE_KEY", "`age_over_9`"),
@@ -347,4 +348,25 @@ async fn first_sight_and_sweep_expire_a_session_once() {
     let events = world.get(&tenant.key, "/v1/webhooks/events").await.data(StatusCode::OK);
     assert_eq!(events.as_array().unwrap().len(), 1);
     assert_eq!(events[0]["type"], "verification.session.expired");
+}
+
+#[tokio::test]
+async fn a_claim_that_is_asked_for_twice_is_refused() {
+    let world = World::new().await;
+    let tenant = world.tenant().await;
+    let field = r#"{"required":true,"reason":"x"}"#;
+    for (fields, path) in [
+        (format!(r#"{{"sex_marker":{field},"sex_marker":{field}}}"#), "`share_fields.sex_marker`"),
+        (
+            r#"{"sex_marker":{"required":true,"reason":"x","reason":"y"}}"#.to_owned(),
+            "`share_fields.sex_marker.reason`",
+        ),
+    ] {
+        let request = crate::support::request(axum::http::Method::POST, "/v1/sessions", &tenant.key)
+            .header("content-type", "application/json")
+            .body(axum::body::Body::from(format!(r#"{{"share_fields":{fields}}}"#)))
+            .unwrap();
+        let message = world.send(request).await.error("INVALID_SHARE_FIELDS");
+        assert!(message.contains(path), "{message}");
+    }
 }

@@ -137,6 +137,11 @@ impl World {
         Answer { status: parts.status, headers: parts.headers, text, json }
     }
 
+    /// A POST that another runtime may send, and be dropped with.
+    pub fn posting(&self, path: &str, body: &Value) -> impl Future<Output = Answer> + Send + 'static {
+        Self::send_to(self.router.clone(), json_request(Method::POST, path, "", body))
+    }
+
     pub async fn get(&self, key: &str, path: &str) -> Answer {
         self.send(request(Method::GET, path, key).body(Body::empty()).unwrap()).await
     }

@@ -1,8 +1,12 @@
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use proofmill_contract::{FailureCode, Outcome};
+use proofmill_store::{DeliveryOutcome, DueDelivery};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
-use crate::support::{World, text};
+use crate::support::{Answer, Tenant, World, text};
 
 #[tokio::test]
 async fn a_holder_sees_the_status_and_nothing_else() {
@@ -122,4 +126,108 @@ async fn a_cancel_says_whether_a_check_had_failed_and_a_withdrawal_what_had_ende
         let after = world.get(&tenant.key, &format!("/v1/sessions/{id}")).await.data(StatusCode::OK);
         assert_eq!(after["status"], "cancelled", "{reason}");
     }
+}
+
+/// A success that is being sent to its endpoint while its holder's cancel waits, in a runtime of its own.
+struct InFlight {
+    world: World,
+    tenant: Tenant,
+    session: String,
+    due: DueDelivery,
+    server: tokio::runtime::Runtime,
+    request: tokio::task::JoinHandle<Answer>,
+}
+
+impl InFlight {
+    async fn new() -> Self {
+        let world = World::new().await;
+        let tenant = world.tenant().await;
+        let body = json!({ "url": "https://hooks.example.com" });
+        let endpoint = world.post(&tenant.key, "/v1/webhooks/endpoints", body).await.data(StatusCode::CREATED);
+        let keys = format!("/v1/webhooks/endpoints/{}/keys", text(&endpoint["id"]));
+        world.post(&tenant.key, &keys, crate::support::key_body("k")).await.data(StatusCode::CREATED);
+        let created = world.session(&tenant, json!({})).await;
+        let session = text(&created["id"]);
+        let handoff = format!("/v1/verify/session/{session}/handoff");
+        let handoff = world.post("", &handoff, json!({})).await.data(StatusCode::CREATED);
+        let attempt = text(&handoff["attempt_id"]);
+        world.submit(&tenant, &attempt, crate::support::Form::genuine()).await.data(StatusCode::ACCEPTED);
+        world.settle(&attempt, Outcome::Accepted).await;
+        let lease = Duration::from_secs(60);
+        let due = world.state.store.claim_due_deliveries(1, 1, lease, world.now()).await.unwrap().remove(0);
+
+        let server = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let cancel = json!({ "cancel_token": created["cancel_token"] });
+        let request = server.spawn(world.posting(&format!("/v1/verify/session/{session}/cancel"), &cancel));
+        let this = Self { world, tenant, session, due, server, request };
+        this.until("the withdrawal was taken down", async |this| {
+            !this.delivery().await["payload_available"].as_bool().unwrap()
+        })
+        .await;
+        assert_eq!(this.status().await, "succeeded", "it depends on the delivery");
+        this
+    }
+
+    async fn until(&self, what: &str, met: impl AsyncFn(&Self) -> bool) {
+        let deadline = std::time::Instant::now() + Duration::from_secs(60);
+        while !met(self).await {
+            assert!(std::time::Instant::now() < deadline, "never: {what}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn delivery(&self) -> Value {
+        let list = self.world.get(&self.tenant.key, "/v1/webhooks/deliveries").await.data(StatusCode::OK);
+        list.as_array().unwrap().last().unwrap().clone()
+    }
+
+    async fn status(&self) -> String {
+        let session = self.world.get(&self.tenant.key, &format!("/v1/sessions/{}", self.session)).await;
+        text(&session.data(StatusCode::OK)["status"])
+    }
+
+    async fn send_fails(&self) {
+        self.world.advance(Duration::from_secs(1));
+        let at = self.world.now().plus(Duration::from_secs(5));
+        let failed = DeliveryOutcome::Retry { at, status: Some(500), error: "500".into(), maybe_received: false };
+        let store = &self.world.state.store;
+        assert!(store.record_delivery(&self.due.id, &self.due.lease_token, failed, self.world.now()).await.unwrap());
+    }
+
+    async fn one_replacement(&self) {
+        let events = self.world.get(&self.tenant.key, "/v1/webhooks/events").await.data(StatusCode::OK);
+        let types: Vec<_> = events.as_array().unwrap().iter().map(|event| text(&event["type"])).collect();
+        assert_eq!(types, ["verification.session.cancelled", "verification.session.succeeded"]);
+    }
+}
+
+#[tokio::test]
+async fn a_holder_who_leaves_while_a_withdrawal_waits_is_withdrawn_all_the_same() {
+    let waiting = InFlight::new().await;
+    waiting.request.abort();
+    waiting.send_fails().await;
+    waiting.until("the withdrawal was finished", async |this| this.status().await == "cancelled").await;
+    waiting.one_replacement().await;
+    waiting.server.shutdown_background();
+}
+
+#[tokio::test]
+async fn a_withdrawal_whose_process_ended_is_finished_by_the_sweep_once() {
+    let waiting = InFlight::new().await;
+    let InFlight { world, tenant, session, due, server, request } = waiting;
+    // Everything the request started ends with its runtime.
+    tokio::task::spawn_blocking(move || drop(server)).await.unwrap();
+    let server = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let waiting = InFlight { world, tenant, session, due, server, request };
+    let (go, sweeps) = (CancellationToken::new(), crate::background::sweeps(&waiting.world));
+    assert_eq!(sweeps.withdrawals(&go).await.unwrap(), 0, "it is still being sent");
+    waiting.send_fails().await;
+    assert_eq!(waiting.status().await, "succeeded");
+    let (a, b) = tokio::join!(sweeps.withdrawals(&go), sweeps.withdrawals(&go));
+    assert_eq!(a.unwrap() + b.unwrap(), 1);
+    assert_eq!(waiting.status().await, "cancelled");
+    waiting.one_replacement().await;
+    assert_eq!(sweeps.withdrawals(&go).await.unwrap(), 0);
+    waiting.one_replacement().await;
+    waiting.server.shutdown_background();
 }

@@ -17,6 +17,7 @@ use serde_json::value::RawValue;
 
 use crate::errors::{ApiError, ErrorCode};
 use crate::evidence::{Evidence, Part};
+use crate::json::{self, Whole};
 use crate::limits::{MAX_SELFIE_BYTES, MAX_SELFIES, MAX_SHARE_FIELDS};
 
 /// Bytes of a caller's name for a line: names are held while the line waits, and are no place for evidence.
@@ -81,16 +82,10 @@ impl EvidenceLine {
     /// Reads a line. Sizes are checked before anything is decoded.
     ///
     /// # Errors
-    /// `INVALID_REQUEST` for what is not such a JSON object (position named, content not), `EVIDENCE_PART_INVALID` and
-    /// `PAYLOAD_TOO_LARGE` by part name.
+    /// `INVALID_REQUEST` for what is not such a JSON object (field or position named, content not), `EVIDENCE_PART_INVALID`
+    /// and `PAYLOAD_TOO_LARGE` by part name.
     pub fn parse(line: &[u8]) -> Result<Self, ApiError> {
-        let wire: Wire<'_> = serde_json::from_slice(line).map_err(|error| {
-            // serde's text may quote the input, so only its kind and place are told.
-            ApiError::new(
-                ErrorCode::InvalidRequest,
-                format!("not an evidence object: {} error at column {}", kind(&error), error.column()),
-            )
-        })?;
+        let wire: Wire<'_> = json::parse(line, Whole::Line)?;
         let mut evidence = Evidence::new();
         let parts = [
             (Part::Sod, &wire.sod),
@@ -219,6 +214,11 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for UpTo<T> {
         write!(f, "an array of at most {} items", self.0)
     }
 
+    /// null, which is no list of anything.
+    fn visit_unit<E>(self) -> Result<Vec<T>, E> {
+        Ok(Vec::new())
+    }
+
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<T>, A::Error> {
         let mut read = Vec::new();
         while read.len() <= self.0 {
@@ -233,11 +233,11 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for UpTo<T> {
 }
 
 fn up_to_selfies<'de: 'a, 'a, D: Deserializer<'de>>(json: D) -> Result<Vec<Text<'a>>, D::Error> {
-    json.deserialize_seq(UpTo::<Text<'a>>(MAX_SELFIES, PhantomData))
+    json.deserialize_any(UpTo::<Text<'a>>(MAX_SELFIES, PhantomData))
 }
 
 fn up_to_share_fields<'de, D: Deserializer<'de>>(json: D) -> Result<Vec<String>, D::Error> {
-    json.deserialize_seq(UpTo::<String>(MAX_SHARE_FIELDS, PhantomData))
+    json.deserialize_any(UpTo::<String>(MAX_SHARE_FIELDS, PhantomData))
 }
 
 /// Reads a part from standard base64.
@@ -260,15 +260,6 @@ fn read_challenge(text: &str) -> Result<[u8; 8], ApiError> {
     hex::decode_to_slice(text, &mut challenge)
         .map_err(|_| ApiError::invalid_field("challenge", "expected 16 hex digits"))?;
     Ok(challenge)
-}
-
-fn kind(error: &serde_json::Error) -> &'static str {
-    match error.classify() {
-        serde_json::error::Category::Eof => "unexpected end",
-        serde_json::error::Category::Syntax => "syntax",
-        serde_json::error::Category::Data => "field",
-        serde_json::error::Category::Io => "read",
-    }
 }
 
 #[cfg(test)]
@@ -320,10 +311,25 @@ mod tests {
         let (code, message) = error(br#"{"dg1":"P<UTOERIKSSON!"}"#);
         assert_eq!(code, ErrorCode::EvidencePartInvalid);
         assert!(message.contains("`dg1`") && !message.contains("ERIKSSON"), "{message}");
-        let (code, message) = error(br#"{"mrz":"ERIKSSON"}"#);
-        assert_eq!(code, ErrorCode::InvalidRequest);
-        assert!(!message.contains("ERIKSSON"), "{message}");
-        assert_eq!(error(b"{\"dg1\":").0, ErrorCode::InvalidRequest);
+        for (line, expected) in [
+            (&br#"{"mrz":"ERIKSSON"}"#[..], "unknown field `mrz`"),
+            (br#"{"manifest":{"a":"ERIKSSON"}}"#, "unknown field `manifest`"),
+            (br#"{"attempt_id":"a","sod":"AQ==","attempt_id":"ERIKSSON"}"#, "field `attempt_id`: was given twice"),
+            (br#"{"selfie":"ERIKSSON"}"#, "field `selfie`: expected an array of at most 5 items"),
+            (br#"{"selfie":["AQ==",{"ERIKSSON":1}]}"#, "field `selfie[1]`: expected a string"),
+            (br#"{"selected_field_keys":7}"#, "field `selected_field_keys`: expected an array of at most 32 items"),
+            (br#"{"dg1":["ERIKSSON"]}"#, "field `dg1`: expected a string"),
+            (br#"["ERIKSSON"]"#, "the line is not an evidence object: expected a JSON object"),
+            (b"null", "the line is not an evidence object: expected a JSON object"),
+            (b"{\"dg1\":", "the JSON line ends too early"),
+            (b"{\"dg1\" ERIKSSON", "the line is not JSON (line 1, column 8)"),
+        ] {
+            assert_eq!(error(line), (ErrorCode::InvalidRequest, expected.to_owned()));
+        }
+        let long = format!(r#"{{"{}":1}}"#, "x".repeat(100_000));
+        assert!(error(long.as_bytes()).1.len() < 100);
+        let null = EvidenceLine::parse(br#"{"selected_field_keys":null,"selfie":null}"#).ok().unwrap();
+        assert!(null.selected_field_keys.is_empty() && null.evidence.selfies().len() == 0);
         let long = format!(r#"{{"dg1":"{}"}}"#, "A".repeat(100_000));
         assert_eq!(error(long.as_bytes()).0, ErrorCode::PayloadTooLarge);
     }

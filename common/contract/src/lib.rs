@@ -9,6 +9,7 @@ pub mod events;
 pub mod evidence;
 pub mod evidence_line;
 pub mod ids;
+pub mod json;
 pub mod limits;
 pub mod policy;
 pub mod session;

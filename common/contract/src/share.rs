@@ -1,11 +1,16 @@
 //! Share fields: which claims a session asks for, why, and which of them the holder lets go.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer as _, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::errors::{ApiError, ErrorCode};
+use crate::json::shorten;
 use crate::limits::{MAX_REASON_CHARS, MAX_SHARE_FIELDS};
 
 /// The claim every session carries.
@@ -70,7 +75,26 @@ impl ShareFields {
         ]))
     }
 
-    /// Reads the `share_fields` member of a create request; `None` is the default contract.
+    /// Reads the `share_fields` member of a create request as it was sent; `None` is the default contract. A key that stands
+    /// there twice is refused: which of the two counts must not depend on who reads it.
+    ///
+    /// # Errors
+    /// The published share-field codes, each naming the key.
+    pub fn from_json(request: Option<&RawValue>) -> Result<Self, ApiError> {
+        let Some(request) = request else { return Ok(Self::default_contract()) };
+        if let Some(path) = repeated_key(request) {
+            return Err(ApiError::new(
+                ErrorCode::InvalidShareFields,
+                format!("field `share_fields.{path}` was given twice"),
+            ));
+        }
+        let value: Value = serde_json::from_str(request.get()).map_err(|_| {
+            ApiError::new(ErrorCode::InvalidShareFields, "field `share_fields` has an unacceptable value")
+        })?;
+        Self::from_request(Some(&value))
+    }
+
+    /// The same of a value that was read already.
     ///
     /// # Errors
     /// The published share-field codes, each naming the key.
@@ -221,9 +245,44 @@ fn read_field(key: &str, value: &Value) -> Result<ShareField, ApiError> {
     Ok(ShareField { required, reason: reason.to_owned(), source: ShareFieldSource::Requested })
 }
 
-/// A caller's text is echoed only in part: an error must not become a mirror of any size.
-fn shorten(text: &str) -> String {
-    text.chars().take(64).collect()
+/// The first key that stands twice in the object or in a field of it.
+fn repeated_key(request: &RawValue) -> Option<String> {
+    let fields = members(request);
+    if let Some(key) = repeated(&fields) {
+        return Some(shorten(key));
+    }
+    fields.iter().find_map(|(key, field)| {
+        let inner = members(field);
+        repeated(&inner).map(|name| format!("{}.{}", shorten(key), shorten(name)))
+    })
+}
+
+fn repeated<'a>(members: &'a [(Cow<'_, str>, &RawValue)]) -> Option<&'a str> {
+    let mut seen = BTreeSet::new();
+    members.iter().map(|(key, _)| key.as_ref()).find(|key| !seen.insert(*key))
+}
+
+/// The members of an object in their order, repeats included; none of anything else.
+fn members(json: &RawValue) -> Vec<(Cow<'_, str>, &RawValue)> {
+    struct Members;
+
+    impl<'de> Visitor<'de> for Members {
+        type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut members = Vec::new();
+            while let Some(member) = map.next_entry()? {
+                members.push(member);
+            }
+            Ok(members)
+        }
+    }
+
+    serde_json::Deserializer::from_str(json.get()).deserialize_map(Members).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -309,6 +368,22 @@ mod tests {
         assert_eq!(code(json!({"family_name": {"required": true, "reason": long}})), ErrorCode::ReasonTooLong);
         let many: serde_json::Map<_, _> = (12..=44).map(|n| (format!("age_over_{n}"), field.clone())).collect();
         assert_eq!(code(Value::Object(many)), ErrorCode::TooManyShareFields);
+    }
+
+    #[test]
+    fn a_key_that_stands_twice_is_refused_by_name() {
+        let read = |text: &str| ShareFields::from_json(Some(serde_json::from_str(text).unwrap()));
+        let field = r#"{"required": true, "reason": "x"}"#;
+        // The second is written with an escape, and is the same key.
+        let twice = read(&format!(r#"{{"sex_marker": {field}, "sex\u005fmarker": {field}}}"#)).unwrap_err();
+        let inner = read(r#"{"sex_marker": {"required": true, "reason": "x", "required": false}}"#).unwrap_err();
+        for (error, path) in [(twice, "`share_fields.sex_marker`"), (inner, "`share_fields.sex_marker.required`")] {
+            assert_eq!(error.code, ErrorCode::InvalidShareFields);
+            assert!(error.message.contains(path), "{}", error.message);
+        }
+        assert_eq!(read(&format!(r#"{{"sex_marker": {field}}}"#)).unwrap().iter().count(), 2);
+        assert_eq!(read("[]").unwrap_err().code, ErrorCode::InvalidShareFields);
+        assert_eq!(ShareFields::from_json(None).unwrap(), ShareFields::default_contract());
     }
 
     #[test]

@@ -112,9 +112,7 @@ fn has_shape_of_rfc3339(text: &str) -> bool {
         _ => 0,
     };
     let (fraction, offset) = rest.split_at(digits);
-    fits(seconds, b"0000-00-00T00:00:00")
-        && fraction.len() != 1
-        && (fits(offset, b"Z") || fits(offset, b"+00:00"))
+    fits(seconds, b"0000-00-00T00:00:00") && fraction.len() != 1 && (fits(offset, b"Z") || fits(offset, b"+00:00"))
 }
 
 impl fmt::Display for Timestamp {

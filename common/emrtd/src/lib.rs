@@ -50,8 +50,8 @@ pub use mrz::{CheckDigitInfo, Date, DateInfo, Dg1Content, Dg1Info, DocumentType,
 pub use policy::Policy;
 pub use portrait::{HeaderError, ImageType, MAX_PORTRAIT_PIXELS, MAX_PORTRAIT_SIDE, Portrait};
 pub use report::{
-    CardSecurityProblem, CertificateStatus, DocumentSigner, Gate, GateResult, Gates, MrzField, PassiveAuthentication, Reason, Report,
-    RevocationStatus, SigningTimeSource, Verification,
+    CardSecurityProblem, CertificateStatus, DocumentSigner, Gate, GateResult, Gates, MrzField, PassiveAuthentication,
+    Reason, Report, RevocationStatus, SigningTimeSource, Verification,
 };
 pub use security_infos::{SecurityInfo, describe_security_infos};
 pub use sod_info::{Encoding, LdsInfo, ObjectIdentifierInfo, SignerIdentifierInfo, SignerInfoDescription, SodInfo};

@@ -43,11 +43,11 @@ pub enum JweError {
 /// Why a private key could not be made or read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// Only 2048, 3072, 4096 and 8192 bits are made.
-    #[error("rsa keys of {0} bits are not generated: use 2048, 3072, 4096 or 8192")]
+    /// Only 2048, 3072 and 4096 bits are made.
+    #[error("rsa keys of {0} bits are not generated: use 2048, 3072 or 4096")]
     Size(u32),
     /// Not PKCS#8, in DER or in a PEM block `PRIVATE KEY`, of an RSA key of at least 2048 bits.
-    #[error("not a PKCS#8 RSA private key of 2048 to 8192 bits")]
+    #[error("not a PKCS#8 RSA private key of 2048 to 4096 bits")]
     Invalid,
     /// The key id is unusable.
     #[error(transparent)]
@@ -127,7 +127,7 @@ pub struct DecryptionKey {
 }
 
 impl DecryptionKey {
-    /// A new key of 2048, 3072, 4096 or 8192 bits.
+    /// A new key of 2048, 3072 or 4096 bits.
     ///
     /// # Errors
     /// [`KeyError`] for another size, an unusable key id or a failing library.
@@ -136,7 +136,6 @@ impl DecryptionKey {
             2048 => KeySize::Rsa2048,
             3072 => KeySize::Rsa3072,
             4096 => KeySize::Rsa4096,
-            8192 => KeySize::Rsa8192,
             other => return Err(KeyError::Size(other)),
         };
         let key = PrivateDecryptingKey::generate(size).map_err(|_| KeyError::Internal)?;

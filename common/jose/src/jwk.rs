@@ -1,6 +1,6 @@
 //! A receiver's public RSA key as a JSON Web Key (RFC 7517, RFC 7518 §6.3.1).
 
-use aws_lc_rs::rsa::{OaepPublicEncryptingKey, PublicEncryptingKey, PublicKeyComponents};
+use aws_lc_rs::rsa::{OAEP_SHA256_MGF1SHA256, OaepPublicEncryptingKey, PublicEncryptingKey, PublicKeyComponents};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
@@ -8,7 +8,12 @@ use serde_json::{Map, Value, json};
 /// Fewer bits are not accepted (RFC 7518 §4.3).
 pub const MIN_RSA_BITS: usize = 2048;
 /// More bits would let one endpoint slow the settling of verdicts for everybody.
-pub const MAX_RSA_BITS: usize = 8192;
+pub const MAX_RSA_BITS: usize = 4096;
+/// Public exponents are odd, at least 3 and below 2^33: cryptographic libraries read larger ones and then refuse to compute
+/// with them.
+const MAX_EXPONENT_BITS: usize = 33;
+/// A modulus of two large primes has no factor below this.
+const SMALL_FACTORS: u64 = 1_000;
 /// Bytes of a key id: it travels in the header of every message.
 pub const MAX_KEY_ID_BYTES: usize = 255;
 
@@ -41,6 +46,9 @@ pub enum JwkError {
     /// The modulus is too short or too long.
     #[error("rsa modulus has {0} bits: {MIN_RSA_BITS} to {MAX_RSA_BITS} are accepted")]
     Size(usize),
+    /// The exponent is not one that messages can be encrypted with.
+    #[error("jwk member `e` must be an odd number from 3 to 2^33 - 1; 65537 (`AQAB`) is usual")]
+    Exponent,
     /// The numbers are not an RSA public key.
     #[error("n and e are not a usable RSA public key")]
     Rejected,
@@ -75,7 +83,21 @@ impl EncryptionKey {
         check_purpose(jwk)?;
         let n = unsigned(jwk, "n")?;
         let e = unsigned(jwk, "e")?;
-        Self::from_components(key_id, n, e)
+        let key = Self::from_components(key_id, n, e)?;
+        // The library accepts numbers that it cannot encrypt with, and that would be found when a verdict is to be sent.
+        if has_small_factor(&key.n) || !key.encrypts() {
+            return Err(JwkError::Rejected);
+        }
+        Ok(key)
+    }
+
+    /// Reads back a key that [`EncryptionKey::from_jwk`] accepted, without the tests that take as long as an encryption.
+    ///
+    /// # Errors
+    /// See [`JwkError`].
+    pub fn from_registered_jwk(key_id: &str, jwk: &Value) -> Result<Self, JwkError> {
+        let jwk = jwk.as_object().ok_or(JwkError::NotAnObject)?;
+        Self::from_components(key_id, unsigned(jwk, "n")?, unsigned(jwk, "e")?)
     }
 
     /// From the big-endian modulus and exponent, without leading zeros.
@@ -86,7 +108,10 @@ impl EncryptionKey {
             return Err(JwkError::Size(bits));
         }
         let odd = |number: &[u8]| number.last().is_some_and(|byte| byte & 1 == 1);
-        if !odd(&n) || !odd(&e) || e == [1] {
+        if !odd(&e) || e == [1] || bit_length(&e) > MAX_EXPONENT_BITS {
+            return Err(JwkError::Exponent);
+        }
+        if !odd(&n) {
             return Err(JwkError::Rejected);
         }
         let key: PublicEncryptingKey =
@@ -116,6 +141,12 @@ impl EncryptionKey {
             "key_ops": ["encrypt"],
             "kid": self.key_id,
         })
+    }
+
+    /// Whether something encrypts.
+    fn encrypts(&self) -> bool {
+        let mut wrapped = vec![0; self.oaep.ciphertext_size()];
+        self.oaep.encrypt(&OAEP_SHA256_MGF1SHA256, &[0; 32], &mut wrapped, None).is_ok()
     }
 
     pub(crate) fn oaep(&self) -> &OaepPublicEncryptingKey {
@@ -171,13 +202,19 @@ fn unsigned(jwk: &Map<String, Value>, member: &'static str) -> Result<Vec<u8>, J
     let invalid = JwkError::Invalid { member, expected: "base64url without padding or leading zero octets" };
     let text = text(jwk, member)?;
     if text.len() > MAX_RSA_BITS / 8 * 4 / 3 + 4 {
-        return Err(JwkError::Invalid { member, expected: "at most 8192 bits" });
+        return Err(JwkError::Invalid { member, expected: "at most 4096 bits" });
     }
     let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| invalid.clone())?;
     match bytes.first() {
         None | Some(0) => Err(invalid),
         Some(_) => Ok(bytes),
     }
+}
+
+/// Whether a big-endian number has an odd factor below [`SMALL_FACTORS`].
+fn has_small_factor(number: &[u8]) -> bool {
+    let remainder = |divisor| number.iter().fold(0, |rest: u64, byte| (rest << 8 | u64::from(*byte)) % divisor);
+    (3..SMALL_FACTORS).step_by(2).any(|divisor| remainder(divisor) == 0)
 }
 
 fn bit_length(number: &[u8]) -> usize {
@@ -256,11 +293,53 @@ mod tests {
         ] {
             assert!(matches!(with(member, json!(bad)), Err(JwkError::Invalid { .. })), "{member}");
         }
-        assert_eq!(with("e", json!("AQ")).unwrap_err(), JwkError::Rejected);
-        assert_eq!(with("e", json!("Ag")).unwrap_err(), JwkError::Rejected);
+        assert_eq!(with("e", json!("AQ")).unwrap_err(), JwkError::Exponent);
+        assert_eq!(with("e", json!("Ag")).unwrap_err(), JwkError::Exponent);
         let mut even = n.clone();
         *even.last_mut().unwrap() &= 0xfe;
         assert_eq!(with("n", json!(URL_SAFE_NO_PAD.encode(even))).unwrap_err(), JwkError::Rejected);
+    }
+
+    /// Keys that parse and that no message can be encrypted to, or that anybody can take apart.
+    #[test]
+    fn keys_that_never_encrypt_are_refused() {
+        let number = |bytes: &[u8]| json!(URL_SAFE_NO_PAD.encode(bytes));
+        let n = URL_SAFE_NO_PAD.decode(JWK["n"].as_str().unwrap()).unwrap();
+        let mut beyond = n.clone();
+        beyond[0] |= 0x80;
+        *beyond.last_mut().unwrap() |= 1;
+        for e in [&[2, 0, 0, 0, 1][..], &[1, 0, 0, 0, 0, 0, 0, 1], &n, &beyond, &[4], &[1, 0, 0]] {
+            assert_eq!(with("e", number(e)).unwrap_err(), JwkError::Exponent, "{} bytes", e.len());
+        }
+        for e in [&[3][..], &[17], &[1, 0, 1], &[1, 0, 0, 0, 1], &[1, 0xff, 0xff, 0xff, 0xff]] {
+            let key = with("e", number(e)).unwrap();
+            assert_eq!(key.encrypt(b"x").unwrap().split('.').count(), 5);
+        }
+        // All ones is divisible by three; the others by 997, and by 3 only.
+        assert_eq!(with("n", number(&[0xff; 256])).unwrap_err(), JwkError::Rejected);
+        for factor in [3_u64, 997] {
+            assert_eq!(with("n", number(&multiple(&n, factor))).unwrap_err(), JwkError::Rejected, "{factor}");
+        }
+        // It would be read back, had it been accepted before: settling must not pay for the tests again.
+        let mut jwk = JWK.clone();
+        jwk["n"] = number(&[0xff; 256]);
+        EncryptionKey::from_registered_jwk("k", &jwk).unwrap();
+    }
+
+    fn multiple(number: &[u8], factor: u64) -> Vec<u8> {
+        let mut carry = 0;
+        let mut digits: Vec<u8> = Vec::new();
+        for byte in number.iter().rev() {
+            carry += u64::from(*byte) * factor;
+            digits.push(carry as u8);
+            carry >>= 8;
+        }
+        while carry > 0 {
+            digits.push(carry as u8);
+            carry >>= 8;
+        }
+        digits.reverse();
+        digits
     }
 
     #[test]
@@ -272,7 +351,7 @@ mod tests {
         };
         assert_eq!(with("n", number(1024)).unwrap_err(), JwkError::Size(1024));
         assert_eq!(with("n", number(2047)).unwrap_err(), JwkError::Size(2047));
-        assert_eq!(with("n", number(8193)).unwrap_err(), JwkError::Size(8193));
+        assert_eq!(with("n", number(4097)).unwrap_err(), JwkError::Size(4097));
     }
 
     #[test]

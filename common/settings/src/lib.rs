@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod address;
 mod effective;
 mod error;
 mod layer;
@@ -9,6 +10,7 @@ mod manual;
 mod number;
 mod schema;
 
+pub use address::address;
 pub use effective::Effective;
 pub use error::{Refusal, SettingsError};
 pub use load::{ConfigArgs, Loaded, load};

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::PathBuf;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches};
 
@@ -173,7 +173,7 @@ fn overruled(command: &Command, matches: &ArgMatches, layers: &Layers) -> Result
 }
 
 /// A bad value in the environment is told with its variable: the parser knows only the option's name.
-fn whose_fault(error: clap::Error, layers: &Layers) -> Refusal {
+fn whose_fault(mut error: clap::Error, layers: &Layers) -> Refusal {
     if matches!(error.kind(), ErrorKind::ValueValidation | ErrorKind::InvalidValue) {
         for (key, setting) in layers.schema.iter() {
             let Some(value) = std::env::var_os(&setting.env) else { continue };
@@ -181,6 +181,13 @@ fn whose_fault(error: clap::Error, layers: &Layers) -> Refusal {
             if let Err(why) = setting.check(&values) {
                 let shown = if setting.secret { "[redacted]".to_owned() } else { format!("{:?}", values[0]) };
                 return SettingsError::Value { origin: setting.env.clone(), key: key.to_owned(), shown, why }.into();
+            }
+        }
+        // The parser quotes what stands on the command line.
+        if let Some(ContextValue::String(told)) = error.get(ContextKind::InvalidArg) {
+            let flag = told.split_whitespace().next().and_then(|flag| flag.strip_prefix("--"));
+            if layers.schema.iter().any(|(key, setting)| setting.secret && flag == Some(key)) {
+                error.insert(ContextKind::InvalidValue, ContextValue::String("[redacted]".to_owned()));
             }
         }
     }

@@ -2,7 +2,7 @@ use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use proofmill_contract::EndpointId;
 
 /// Why the store could not do what was asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// The database cannot be reached or is too busy: a system fault, retry later.
     #[error("database unavailable: {0}")]
@@ -13,6 +13,9 @@ pub enum StoreError {
     /// A named endpoint is unknown, disabled or another organisation's.
     #[error("webhook endpoint {0} is unknown or disabled")]
     EndpointUnavailable(EndpointId),
+    /// The organisation has as many webhook endpoints as one may have.
+    #[error("the organisation has {0} webhook endpoints, and may have no more")]
+    TooManyEndpoints(usize),
     /// A constraint of the database refused the change; names the constraint, never the data.
     #[error("refused by the constraint {0}")]
     Conflict(String),

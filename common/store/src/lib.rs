@@ -16,6 +16,7 @@ mod store;
 mod verdict;
 
 pub use error::StoreError;
+pub use limits::MAX_ENDPOINTS;
 pub use model::*;
 pub use store::{Store, StoreConfig, StoreKind};
 

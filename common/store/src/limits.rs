@@ -18,11 +18,24 @@ pub(crate) fn longest_schedule() -> Duration {
 /// rotations come so fast that the signature headers would grow without bound.
 pub(crate) const SIGNING_SECRETS: usize = 5;
 
+/// Endpoints of an organisation that are not deleted. A verdict is encrypted to each within the transaction that writes it, so
+/// that many would make the settling of everybody's verdicts slow.
+pub const MAX_ENDPOINTS: usize = 50;
+
 /// Characters of an error text that is stored.
 pub(crate) const ERROR_CHARS: usize = 200;
 
 /// Rows that one statement names at most: SQLite takes 32,766 parameters, PostgreSQL 65,535.
 pub(crate) const MAX_BATCH: usize = 1_000;
+
+/// Submissions that share a transaction: enough to share its statements and its commit, few enough not to hold locks for long.
+pub(crate) const GROUP_SUBMISSIONS: usize = 64;
+
+/// Reads of one row that share a statement.
+pub(crate) const GROUP_READS: usize = 64;
+
+/// Groups of one kind under way at once: while one waits for its commit, the next works.
+pub(crate) const GROUPS_AT_ONCE: usize = 2;
 
 /// A caller's batch size as SQL takes it.
 pub(crate) fn sql_limit(limit: usize) -> i64 {

@@ -50,13 +50,15 @@ impl Recipient {
         let key = match key {
             None => Key::Missing,
             // The api checked it when it was added. A key that fails now must not keep verdicts from being written.
-            Some(key) => match EncryptionKey::from_jwk(&key.key_id, &from_json(&key.jwk, "encryption_keys.jwk")?) {
-                Ok(key) => Key::Ready(Box::new(key)),
-                Err(error) => {
-                    tracing::error!(encryption_key = %key.id, %error, "stored encryption key is unusable");
-                    Key::Unusable
+            Some(key) => {
+                match EncryptionKey::from_registered_jwk(&key.key_id, &from_json(&key.jwk, "encryption_keys.jwk")?) {
+                    Ok(key) => Key::Ready(Box::new(key)),
+                    Err(error) => {
+                        tracing::error!(encryption_key = %key.id, %error, "stored encryption key is unusable");
+                        Key::Unusable
+                    }
                 }
-            },
+            }
         };
         Ok(Self {
             endpoint: parse(&endpoint.id, "webhook_endpoints.id")?,

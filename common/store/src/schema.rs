@@ -64,6 +64,7 @@ diesel::table! {
         updated_at -> BigInt,
         document_id_key_version -> Nullable<Integer>,
         human_id_key_version -> Nullable<Integer>,
+        withdrawal_requested_at -> Nullable<BigInt>,
     }
 }
 
@@ -187,6 +188,7 @@ diesel::table! {
         created_at -> BigInt,
         updated_at -> BigInt,
         give_up_at -> Nullable<BigInt>,
+        retry_requested_at -> Nullable<BigInt>,
     }
 }
 

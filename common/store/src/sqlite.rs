@@ -3,5 +3,6 @@
 mod backend;
 #[path = "queries/mod.rs"]
 pub(crate) mod queries;
+mod writes;
 
 pub(crate) use backend::Pool;

@@ -1,7 +1,7 @@
 //! What a verdict does to its attempt and session: a pure step between reading the rows and writing them.
 
 use proofmill_contract::events::{self, EventType};
-use proofmill_contract::{AttemptStatus, ContractVersion, FailureCode, Outcome, SessionStatus, session};
+use proofmill_contract::{AttemptStatus, ContractVersion, FailureCode, Outcome, SessionStatus, Timestamp, session};
 use serde_json::Value;
 
 use crate::error::StoreError;
@@ -19,6 +19,30 @@ pub(crate) struct Step {
     pub event: Option<(EventType, Value)>,
     /// Sealed objects that nothing refers to afterwards.
     pub discarded: Vec<String>,
+}
+
+/// A verdict as it is written into its attempt's row.
+pub(crate) struct Settling {
+    pub attempt: String,
+    /// The fence.
+    pub lease_token: String,
+    pub status: AttemptStatus,
+    pub failure: Option<FailureCode>,
+    pub checks: String,
+    pub now: Timestamp,
+}
+
+impl Settling {
+    pub(crate) fn new(step: &Step, verdict: &Verdict, now: Timestamp) -> Self {
+        Self {
+            attempt: verdict.attempt_id.to_string(),
+            lease_token: verdict.lease_token.clone(),
+            status: step.attempt_status,
+            failure: step.attempt_failure,
+            checks: step.checks.clone(),
+            now,
+        }
+    }
 }
 
 /// Checks the fence and applies the contract. The inner `Err` is a verdict that may not be written.

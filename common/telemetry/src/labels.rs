@@ -25,7 +25,7 @@ pub const RESULTS: &[&str] = &["ok", "failed"];
 pub const PARTS: &[&str] = &["store", "queue", "vault", "trust", "model", "gpu"];
 
 /// What a sweep looks for.
-pub const SWEEPS: &[&str] = &["sessions", "leases", "payloads", "evidence", "epochs", "outbox"];
+pub const SWEEPS: &[&str] = &["sessions", "leases", "payloads", "evidence", "epochs", "outbox", "withdrawals", "log"];
 
 /// What a trust store holds; `crl_not_counting` are lists that no certificate of it vouches for.
 pub const TRUST_KINDS: &[&str] = &["csca", "dsc", "crl", "crl_not_counting"];

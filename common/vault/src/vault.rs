@@ -1,6 +1,7 @@
 //! Sealed evidence in an object store.
 
 use std::fmt;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -71,7 +72,12 @@ impl Vault {
     /// # Errors
     /// [`VaultError::Unavailable`] if it cannot be made.
     pub fn in_directory(directory: &Path, epochs: EpochKeys) -> Result<Self, VaultError> {
-        std::fs::create_dir_all(directory).map_err(|error| VaultError::io("evidence directory", error))?;
+        // Names and times of evidence are nobody else's to see.
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(|error| VaultError::io("evidence directory", error))?;
         let store = LocalFileSystem::new_with_prefix(directory).map_err(unavailable)?.with_fsync(true);
         Ok(Self::new(Arc::new(store), epochs))
     }

@@ -8,7 +8,7 @@ use proofmill_vault::SealedRef;
 
 use super::Shared;
 use super::work::{Stop, destroy, not_opened, with_cause};
-use crate::attestation::{MAX_UNNAMED_KEYS, Reader, RegisteredKey};
+use crate::attestation::{MAX_UNNAMED_KEYS, Reader, RegisteredKey, Standing};
 use crate::engine::Fault;
 use crate::kept::{ChipEvidence, Kept};
 
@@ -25,9 +25,16 @@ pub(super) async fn source(shared: &Shared, lease: &LeasedAttempt) -> Result<Chi
     Ok(ChipEvidence::Kept(Box::new(kept)))
 }
 
-/// The registered keys by which the reader's statement may be signed, if there is one.
-pub(super) async fn reader(shared: &Shared, lease: &LeasedAttempt, evidence: &Evidence) -> Result<Reader, Stop> {
-    let mut reader = Reader { attempt: Some(lease.attempt.id.clone()), keys: Vec::new() };
+/// The registered keys by which the reader's statement may be signed, if there is one, and how the one stands by which
+/// kept chip evidence was.
+pub(super) async fn reader(
+    shared: &Shared,
+    lease: &LeasedAttempt,
+    evidence: &Evidence,
+    chip: &ChipEvidence,
+) -> Result<Reader, Stop> {
+    let kept = standing(shared, lease, chip).await?;
+    let mut reader = Reader { attempt: Some(lease.attempt.id.clone()), keys: Vec::new(), kept };
     let statement = evidence.reader_attestation().and_then(|jws| std::str::from_utf8(jws).ok());
     // One that cannot be read is the gate's to refuse.
     let Some(statement) = statement.and_then(|text| Jws::parse(text).ok()) else { return Ok(reader) };
@@ -45,9 +52,20 @@ pub(super) async fn reader(shared: &Shared, lease: &LeasedAttempt, evidence: &Ev
     for row in found.map_err(|error| Fault::system("store", &error))? {
         let key = VerifyingKey::from_jwk(Some(&row.kid), &row.jwk)
             .map_err(|error| Fault::system("store", &format!("reader key {}: {error}", row.id)))?;
-        reader.keys.push(RegisteredKey { key, revoked: row.revoked_at.is_some() });
+        reader.keys.push(RegisteredKey { id: row.id, key, revoked: row.revoked_at.is_some() });
     }
     Ok(reader)
+}
+
+async fn standing(shared: &Shared, lease: &LeasedAttempt, chip: &ChipEvidence) -> Result<Standing, Fault> {
+    let ChipEvidence::Kept(kept) = chip else { return Ok(Standing::Unknown) };
+    let Some(key) = kept.attested_by() else { return Ok(Standing::Unknown) };
+    let found = shared.parts.store.reader_key_by_id(&lease.organisation.id, key).await;
+    let row = found.map_err(|error| Fault::system("store", &error))?;
+    Ok(row.map_or(Standing::Unknown, |row| match row.revoked_at {
+        None => Standing::Valid,
+        Some(_) => Standing::Revoked,
+    }))
 }
 
 /// Seals chip evidence for the session, if the session goes on. Before the verdict is written and not after: killed in

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use futures::FutureExt as _;
 use proofmill_api::tenancy::{DOCUMENT_ID_KEY, HUMAN_ID_KEY};
 use proofmill_contract::claims::{DerivedIdKeys, claims};
-use proofmill_contract::{AttemptId, Evidence, FailureCode, Lane, Outcome, Part};
+use proofmill_contract::{AttemptId, Evidence, FailureCode, Lane, Outcome};
 use proofmill_queue::{Delivery, QueueError};
 use proofmill_store::{IdKeyVersions, Lease, LeasedAttempt, SettleResult, Verdict};
 use proofmill_vault::{TerminalSecret, VaultError};
@@ -106,13 +106,14 @@ async fn judge(shared: &Shared, lease: &LeasedAttempt, alone: bool) -> Result<Ju
     let evidence = open(shared, lease).await?;
     stage(shared, "open", started.elapsed());
     let attempt = &lease.attempt;
+    let chip = chip_evidence::source(shared, lease).await?;
     let case = Arc::new(Case {
         policy: lease.organisation.policy.clone(),
         selected_field_keys: lease.selected_field_keys.clone(),
         challenge: Some(attempt.challenge),
-        terminal: terminal(shared, lease, &evidence).await?,
-        reader: chip_evidence::reader(shared, lease, &evidence).await?,
-        chip: chip_evidence::source(shared, lease).await?,
+        terminal: terminal(shared, lease).await?,
+        reader: chip_evidence::reader(shared, lease, &evidence, &chip).await?,
+        chip,
         at: attempt.submitted_at.unwrap_or_else(|| shared.parts.clock.now()),
     });
     let lane = match (alone, attempt.lane) {
@@ -127,10 +128,11 @@ async fn open(shared: &Shared, lease: &LeasedAttempt) -> Result<Evidence, Stop> 
     shared.parts.vault.open(&lease.attempt.id, &lease.sealed).await.map_err(not_opened)
 }
 
-/// The server's terminal, if it began and a transcript asks for it.
-async fn terminal(shared: &Shared, lease: &LeasedAttempt, evidence: &Evidence) -> Result<Option<TerminalSecret>, Stop> {
+/// The server's terminal, if it began with the chip whose evidence was submitted. Without a transcript it says still which
+/// chip that must be.
+async fn terminal(shared: &Shared, lease: &LeasedAttempt) -> Result<Option<TerminalSecret>, Stop> {
     match &lease.attempt.terminal {
-        Some(sealed) if evidence.get(Part::ChipAuthentication).is_some() => {
+        Some(sealed) if !lease.selfies_only => {
             shared.parts.vault.open_terminal(&lease.attempt.id, sealed).await.map(Some).map_err(not_opened)
         }
         _ => Ok(None),

@@ -6,7 +6,7 @@ use proofmill_contract::{
     Terminal,
 };
 use proofmill_emrtd::ServerTerminal;
-use proofmill_fixtures::{CaKind, Case, Minted, ServerTerminal as Asked};
+use proofmill_fixtures::{Algorithm, CaKind, Case, Minted, ServerTerminal as Asked};
 use proofmill_store::BindTerminal;
 use proofmill_vault::{SealedRef, TerminalSecret};
 
@@ -128,6 +128,42 @@ async fn a_transcript_of_our_terminal_without_our_key_or_for_another_dg14_fails_
     }
     worker.drain().await;
     assert_eq!(world.sealed_objects().await, 1, "only the first attempt's key is left, for its handoff's time");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_that_our_terminal_did_not_begin_with_is_refused_with_whatever_transcript() {
+    let Some(gallery) = Gallery::load() else { return };
+    let world = World::with_policy(OrganisationPolicy::default()).await;
+    let worker = world.worker(gallery.trust.clone(), gallery.faces.clone());
+    let begun_with = gallery.minting.submission(GENUINE, 1).passport.dg14.unwrap();
+    let mut submitted = Vec::new();
+    let others = [Case::GenuineIntegratorTerminal(CaKind::P256Aes128), GENUINE, Case::Genuine(Algorithm::ALL[0])];
+    for case in others {
+        let minted = gallery.minting.submission(case, 0);
+        for dg14 in [Some(&begun_with), minted.passport.dg14.as_ref()].into_iter().flatten() {
+            let attempt = world.open(&world.session(ContractVersion::V2).await).await;
+            begin(&world, &attempt.id, dg14).await;
+            world.put(&attempt.id, &evidence(&minted, &attempt.challenge)).await;
+            submitted.push((case, attempt.id, Some(dg14) == minted.passport.dg14.as_ref()));
+        }
+    }
+    assert_eq!(submitted.iter().filter(|(_, _, its_own)| *its_own).count(), 2);
+    world.relay().await;
+    for (case, attempt, its_own) in submitted {
+        let settled = world.settled(&attempt).await;
+        let checks = settled.checks.unwrap();
+        let expected = match its_own {
+            true => (None, None),
+            false => (
+                Some(FailureCode::DocumentChipAuthenticationFailed),
+                Some("chip_authentication_dg14_mismatch".to_owned()),
+            ),
+        };
+        assert_eq!((settled.failure_code, checks.reason), expected, "{case}");
+        assert_eq!(checks.chip_authentication == Gate::Failed, !its_own, "{case}");
+        assert_eq!(checks.passive_authentication, Gate::Passed, "the document itself is in order: {case}");
+    }
+    worker.drain().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

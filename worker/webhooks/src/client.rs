@@ -8,7 +8,7 @@ use proofmill_jose::WebhookHeaders;
 use reqwest::header::{DATE, RETRY_AFTER};
 use reqwest::redirect::Policy;
 
-use crate::resolver::{Lookup, NotPublic, PublicResolver};
+use crate::resolver::{Lookup, NotPublic, PublicResolver, may_connect};
 use crate::schedule::retry_after;
 
 /// How long a try may take.
@@ -102,6 +102,10 @@ impl Client {
         let Ok(url) = webhook_url::check(url, self.allow_loopback) else {
             return Answer::Unreachable("url_rejected");
         };
+        let literal = url.host_str().and_then(|host| host.trim_matches(['[', ']']).parse().ok());
+        if literal.is_some_and(|address| !may_connect(address, self.allow_loopback)) {
+            return Answer::Unreachable("url_rejected");
+        }
         let request =
             headers.iter().fold(self.http.post(url).body(jwe), |request, (name, value)| request.header(name, value));
         match request.send().await {
@@ -280,6 +284,7 @@ mod tests {
             "192.168.0.1",
             "100.64.0.1",
             "169.254.169.254",
+            "168.63.129.16",
             "0.0.0.0",
             "224.0.0.1",
             "255.255.255.255",

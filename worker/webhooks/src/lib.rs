@@ -2,6 +2,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod client;
+mod pace;
 mod recorder;
 mod resolver;
 mod schedule;

@@ -28,12 +28,25 @@ pub fn next_try(
 /// Reads `Retry-After` (RFC 9110 §10.2.3): seconds, or a date, which is held against the answer's own `Date`, so that only
 /// the receiver's clock is asked; against ours where it has none.
 pub fn retry_after(value: &str, date: Option<&str>, now: Timestamp) -> Option<Duration> {
-    if let Ok(seconds) = value.trim().parse::<u64>() {
-        return Some(Duration::from_secs(seconds));
+    let value = value.trim();
+    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        // Only what is too large does not parse, and what is too large is cut short anyway.
+        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
     }
-    let moment = |text: &str| jiff::fmt::rfc2822::parse(text.trim()).ok().map(|at| at.timestamp().as_second());
-    let said = date.map_or(Some(now.as_secs()), moment)?;
+    let said = date.and_then(moment).unwrap_or(now.as_secs());
     u64::try_from(moment(value)? - said).ok().map(Duration::from_secs)
+}
+
+/// Unix seconds of a date in any of the three forms that a recipient must read (RFC 9110 §5.6.7), or with another zone than
+/// GMT, which some servers send.
+fn moment(text: &str) -> Option<i64> {
+    let text = text.trim();
+    if let Ok(at) = jiff::fmt::rfc2822::parse(text) {
+        return Some(at.timestamp().as_second());
+    }
+    let at = httpdate::parse_http_date(text).ok()?;
+    let since = at.duration_since(std::time::UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_secs()).ok()
 }
 
 #[cfg(test)]
@@ -76,7 +89,18 @@ mod tests {
         assert_eq!(retry_after(at, Some(later), now), None);
         assert_eq!(retry_after(at, None, now), None);
         assert_eq!(retry_after("soon", Some(at), now), None);
-        assert_eq!(retry_after(later, Some("today"), now), None);
+        assert_eq!(retry_after(later, Some("today"), now), Some(Duration::from_secs(60)), "by our clock");
+        // RFC 850 and asctime, on either side.
+        for later in ["Sunday, 06-Nov-94 08:51:37 GMT", "Sun Nov  6 08:51:37 1994"] {
+            assert_eq!(retry_after(later, Some(at), now), Some(Duration::from_secs(120)), "{later}");
+            assert_eq!(retry_after(later, None, now), Some(Duration::from_secs(60)), "{later}");
+            assert_eq!(retry_after("Sun, 06 Nov 1994 08:52:37 GMT", Some(later), now), Some(Duration::from_secs(60)));
+        }
+        let beyond = retry_after("18446744073709551616", None, now);
+        assert_eq!(beyond, Some(Duration::from_secs(u64::MAX)));
+        let mut rng = ChaCha20Rng::seed_from_u64(1);
+        assert_eq!(next_try(1, now, beyond, &mut rng).unwrap().since(now), LONGEST_RETRY_AFTER);
+        assert_eq!(retry_after("", None, now), None);
         assert_eq!(retry_after("-5", None, now), None);
     }
 }

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::client::{Answer, Client};
+use crate::pace::Paces;
 use crate::recorder;
 use crate::schedule::next_try;
 
@@ -23,8 +24,16 @@ use crate::schedule::next_try;
 pub struct SenderConfig {
     /// Deliveries in flight in this process. A delivery in flight costs a socket and its payload, no thread.
     pub in_flight: usize,
+    /// Of these, what is kept for endpoints that answer quickly, and for a first delivery to those that have none in flight.
+    pub reserved: usize,
     /// Deliveries in flight to one endpoint, over all senders.
     pub per_endpoint: usize,
+    /// The same before anything is known of it: quick answers raise it, slow and failed ones lower it.
+    pub per_new_endpoint: usize,
+    /// Deliveries in flight to the endpoints of one organisation, over all senders.
+    pub per_organisation: usize,
+    /// An answer that takes longer is slow.
+    pub slow_after: Duration,
     /// Deliveries in flight to endpoints that have not been well, over all senders: one each, and together no more than
     /// leaves the others their room.
     pub probes: usize,
@@ -39,7 +48,11 @@ impl Default for SenderConfig {
     fn default() -> Self {
         Self {
             in_flight: 512,
+            reserved: 128,
             per_endpoint: 32,
+            per_new_endpoint: 4,
+            per_organisation: 128,
+            slow_after: Duration::from_secs(2),
             probes: 128,
             poll_interval: Duration::from_millis(200),
             lease: Duration::from_secs(25),
@@ -55,6 +68,7 @@ pub struct Sender {
     metrics: Arc<Metrics>,
     client: Client,
     config: SenderConfig,
+    paces: Paces,
     wakeup: Arc<Notify>,
     // Shared by the tries in flight, each of which draws once when it fails.
     jitter: Mutex<StdRng>,
@@ -71,7 +85,8 @@ impl Sender {
         config: SenderConfig,
     ) -> Self {
         let jitter = Mutex::new(StdRng::from_rng(&mut rand::rng()));
-        Self { store, deployment, clock, metrics, client, config, wakeup: Arc::default(), jitter }
+        let paces = Paces::new(config.per_new_endpoint, config.per_endpoint);
+        Self { store, deployment, clock, metrics, client, config, paces, wakeup: Arc::default(), jitter }
     }
 
     /// The same with jitter drawn from a seed.
@@ -93,7 +108,7 @@ impl Sender {
         let (ended, inbox) = mpsc::channel(sender.config.in_flight.max(1));
         let recorder = tokio::spawn(recorder::run(sender.store.clone(), sender.clock.clone(), inbox, recorded.clone()));
         let tasks = TaskTracker::new();
-        let mut after = None;
+        let mut after: Option<String> = None;
         while !shutdown.is_cancelled() {
             // Taken and given back at once: nobody else takes permits, so that many are free until the claim.
             tokio::select! {
@@ -101,9 +116,11 @@ impl Sender {
                 permit = room.acquire() => drop(permit),
             }
             let free = room.available_permits();
-            let claimed = sender.claim(free, after).await;
-            after = claimed.after;
-            let more = claimed.deliveries.len() >= free || after.is_some();
+            let claimed = sender.claim(free, after.clone()).await;
+            let more = claimed.deliveries.len() >= free || claimed.after.is_some();
+            // Where room is scarce, the next claim begins behind who got some of it.
+            let last = claimed.deliveries.last().map(|delivery| delivery.endpoint_id.to_string());
+            after = claimed.after.or(last).or(after);
             for delivery in claimed.deliveries {
                 let Ok(permit) = room.clone().acquire_owned().await else { break };
                 let (sender, ended) = (sender.clone(), ended.clone());
@@ -137,7 +154,11 @@ impl Sender {
     async fn claim(&self, limit: usize, after: Option<String>) -> Claimed {
         let request = ClaimRequest {
             limit,
+            reserved: self.config.reserved,
             per_endpoint: self.config.per_endpoint,
+            per_new_endpoint: self.config.per_new_endpoint,
+            per_organisation: self.config.per_organisation,
+            paces: self.paces.now(),
             probes: self.config.probes,
             lease_for: self.config.lease,
             after,
@@ -154,7 +175,8 @@ impl Sender {
         self.metrics.webhook_lag_seconds.observe(started.since(delivery.due_at).as_secs_f64());
         let (outcome, endpoint_well) = match self.headers(&delivery) {
             Some(headers) => {
-                let answer = self.client.send(&delivery.url, &headers, delivery.payload, started).await;
+                let sending = self.client.send(&delivery.url, &headers, delivery.payload, started);
+                let answer = self.paced(delivery.endpoint_id.as_str(), sending).await;
                 tracing::info!(delivery = %delivery.id, event = %delivery.event_id, try_number = delivery.try_number, ?answer, "webhook try");
                 (self.outcome(answer, delivery.try_number), answer.endpoint_well())
             }
@@ -168,6 +190,27 @@ impl Sender {
             self.metrics.webhook_exhausted.inc();
         }
         TryEnded { id: delivery.id, lease_token: delivery.lease_token, outcome, endpoint_well }
+    }
+
+    /// Awaits an answer and learns from it. What takes long is known to be slow before its answer is there, for that may be
+    /// long after the endpoint was given more.
+    async fn paced(&self, endpoint: &str, sending: impl Future<Output = Answer>) -> Answer {
+        let mut sending = std::pin::pin!(sending);
+        let in_time = tokio::time::timeout(self.config.slow_after, &mut sending).await.ok();
+        let quick = in_time.is_some();
+        let answer = match in_time {
+            Some(answer) => answer,
+            None => {
+                self.paces.slow(endpoint);
+                sending.await
+            }
+        };
+        match answer.endpoint_well() {
+            Some(true) if quick => self.paces.quick(endpoint),
+            Some(false) if quick => self.paces.slow(endpoint),
+            _ => {}
+        }
+        answer
     }
 
     fn headers(&self, delivery: &DueDelivery) -> Option<WebhookHeaders> {

@@ -57,7 +57,8 @@ pub fn get() -> Operation {
 }
 
 pub fn submit() -> Operation {
-    submitting(Operation::new("submitEvidence", TAG, "Submit an attempt's evidence")).errors(&[ErrorCode::NotFound])
+    submitting(Operation::new("submitEvidence", TAG, "Submit an attempt's evidence"))
+        .errors(&[ErrorCode::NotFound, ErrorCode::Conflict])
 }
 
 /// What both ways of submitting share.
@@ -89,7 +90,6 @@ pub fn submitting(operation: Operation) -> Operation {
             EvidencePartMissing,
             EvidencePartInvalid,
             ChipEvidenceRequired,
-            HandoffTokenExpired,
             SessionTerminal,
             SessionExpired,
             EvidenceAlreadySubmitted,
@@ -102,7 +102,7 @@ pub fn start_chip_authentication() -> Operation {
         TAG,
         "Let the server's terminal authenticate the chip",
     ))
-    .errors(&[ErrorCode::NotFound, ErrorCode::EvidenceAlreadySubmitted])
+    .errors(&[ErrorCode::NotFound, ErrorCode::EvidenceAlreadySubmitted, ErrorCode::Conflict])
 }
 
 /// What both ways of starting chip authentication share.
@@ -118,7 +118,6 @@ pub fn starting_chip_authentication(operation: Operation) -> Operation {
         .answers(200, "What the reader sends to the chip.", Content::Data(reference("ChipAuthentication")))
         .errors(&[
             EvidencePartInvalid,
-            HandoffTokenExpired,
             SessionTerminal,
             SessionExpired,
             ChipAuthenticationStarted,

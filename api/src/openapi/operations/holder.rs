@@ -39,10 +39,12 @@ pub fn handoff() -> Operation {
         Operation::new("handoff", TAG, "Open an attempt on a phone")
             .describe("An attempt that is open is returned again until it is submitted or five minutes have passed."),
     )
+    .idempotent()
 }
 
 pub fn submit() -> Operation {
     attempts::submitting(Operation::new("submitEvidenceWithToken", TAG, "Submit an attempt's evidence from a phone"))
+        .errors(&[ErrorCode::HandoffTokenExpired])
 }
 
 pub fn start_chip_authentication() -> Operation {
@@ -51,7 +53,7 @@ pub fn start_chip_authentication() -> Operation {
         TAG,
         "Let the server's terminal authenticate the chip, from a phone",
     ))
-    .errors(&[ErrorCode::HandoffTokenConsumed])
+    .errors(&[ErrorCode::HandoffTokenConsumed, ErrorCode::HandoffTokenExpired])
 }
 
 pub fn page() -> Operation {

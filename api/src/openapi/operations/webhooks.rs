@@ -13,9 +13,10 @@ const TAG: &str = "Webhooks";
 
 pub fn create_endpoint() -> Operation {
     Operation::new("createEndpoint", TAG, "Create an endpoint")
-        .describe(
-            "Deliveries are always encrypted: add a key before the first event, or they fail with `no_active_key`.",
-        )
+        .describe(format!(
+            "Deliveries are always encrypted: add a key before the first event, or they fail with `no_active_key`. An organisation has at most {} endpoints; one more is a `CONFLICT`.",
+            proofmill_store::MAX_ENDPOINTS
+        ))
         .takes(BodyKind::Json, reference("CreateEndpoint"))
         .example("plain", "Every event", 201, json!({ "url": "https://hooks.example.com/proofmill" }))
         .example(
@@ -33,7 +34,7 @@ pub fn create_endpoint() -> Operation {
         )
         .idempotent()
         .answers(201, "The endpoint and its signing secret.", Content::Data(reference("CreatedEndpoint")))
-        .errors(&[ErrorCode::WebhookUrlRejected])
+        .errors(&[ErrorCode::WebhookUrlRejected, ErrorCode::Conflict])
         .callbacks(callbacks())
         .link("get", link("getEndpoint"))
         .link("update", link("updateEndpoint"))

@@ -147,12 +147,12 @@ fn create_endpoint() -> Value {
 fn update_endpoint() -> Value {
     open(
         json!({
-            "url": nullable(url()),
+            "url": url(),
             "name": name(),
-            "labels": nullable(labels()),
-            "enabled": { "type": ["boolean", "null"] },
-            "subscribed_event_types": nullable(types()),
-            "undelivered_payload_retention_hours": { "enum": [72, 0, 24, 168, null] },
+            "labels": labels(),
+            "enabled": { "type": "boolean" },
+            "subscribed_event_types": types(),
+            "undelivered_payload_retention_hours": retention(),
         }),
         &[],
         "What is to change; what is left out stays. `name` may be removed with null.",
@@ -163,8 +163,8 @@ fn public_key() -> Value {
     closed(
         json!({
             "kty": { "type": "string", "const": "RSA" },
-            "n": text("The modulus, 2048 to 8192 bits, base64url.", EXAMPLE_MODULUS),
-            "e": text("The exponent, base64url.", "AQAB"),
+            "n": text("The modulus, 2048 to 4096 bits, base64url.", EXAMPLE_MODULUS),
+            "e": text("The exponent, odd, 3 to 2^33 - 1, base64url.", "AQAB"),
             "alg": { "type": "string", "const": "RSA-OAEP-256" },
             "use": { "type": "string", "const": "enc" },
             "key_ops": { "type": "array", "items": { "type": "string" }, "examples": [["encrypt"]] },
@@ -193,7 +193,7 @@ fn add_key() -> Value {
             "key_type": { "type": "string", "const": "RSA" },
             "jwk": {
                 "type": "object",
-                "description": "The public key as JWK (RFC 7517): RSA of at least 2048 bits, no private member; `use`, if there, is `enc`, `key_ops` holds `encrypt`.",
+                "description": "The public key as JWK (RFC 7517): RSA of 2048 to 4096 bits with an odd exponent from 3 to 2^33 - 1, no private member; `use`, if there, is `enc`, `key_ops` holds `encrypt`.",
                 "properties": {
                     "kty": { "type": "string", "const": "RSA" },
                     "n": { "type": "string", "pattern": "^[A-Za-z0-9_-]+$" },

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::super::evidence::{self, Offered, fingerprint};
+use super::super::handoff::Bearer;
 use super::super::sessions::{self, CreateRequest, NewSessionWithToken};
 use super::super::{attempt_id, attempt_of, destroy, handoff};
 use crate::evidence_form;
@@ -63,7 +64,7 @@ impl Batch {
     pub(super) async fn answer(&self, number: u64, text: Zeroizing<Vec<u8>>, held: Held) -> Bytes {
         let line = match read(text).await {
             Ok(line) => line,
-            Err((names, error)) => return self.refused(number, &names, &error),
+            Err(refused) => return self.refused(number, &refused.0, &refused.1),
         };
         let names = Names {
             id: line.id.clone(),
@@ -188,7 +189,8 @@ impl Batch {
             }
             _ => Ok(None),
         });
-        let offered = Offered { evidence, selected_field_keys, lane: Lane::Bulk, answer: reply.stored() };
+        let offered =
+            Offered { evidence, selected_field_keys, lane: Lane::Bulk, bearer: Bearer::ApiKey, answer: reply.stored() };
         let attempt = evidence::submit(ctx, found, offered, held).await?;
         Ok(Done { replayed: false, status: StatusCode::ACCEPTED.as_u16(), data: data(&attempt) })
     }
@@ -205,8 +207,7 @@ impl Batch {
         let ctx = &self.ctx;
         require_unopened(&evidence, challenge)?;
         evidence::refuse_while_outbox_is_stuck(ctx).await?;
-        let request: CreateRequest = body::parse(request.as_bytes())
-            .map_err(|error| ApiError::invalid_field("session", format!("its {}", error.message)))?;
+        let request: CreateRequest = body::parse_field("session", request.as_bytes())?;
         let now = ctx.clock.now();
         let NewSessionWithToken { new, cancel_token } =
             sessions::new_session(ctx, self.organisation.clone(), request, now).await?;
@@ -282,15 +283,15 @@ fn require_unopened(evidence: &Evidence, challenge: Option<[u8; 8]>) -> Result<(
     Ok(())
 }
 
-async fn read(text: Zeroizing<Vec<u8>>) -> std::result::Result<EvidenceLine, (Names, ApiError)> {
+async fn read(text: Zeroizing<Vec<u8>>) -> std::result::Result<EvidenceLine, Box<(Names, ApiError)>> {
     let small = text.len() <= SMALL;
-    let parse = move || EvidenceLine::parse(&text).map_err(|error| (Names::of(&text), error));
+    let parse = move || EvidenceLine::parse(&text).map_err(|error| Box::new((Names::of(&text), error)));
     if small {
         return parse();
     }
     match tokio::task::spawn_blocking(parse).await {
         Ok(line) => line,
-        Err(error) => Err((Names::default(), Error::internal(&error).api)),
+        Err(error) => Err(Box::new((Names::default(), Error::internal(&error).api))),
     }
 }
 

@@ -49,7 +49,7 @@ pub async fn retry(
     body.parse::<Empty>()?;
     let id = DeliveryId::parse(&id).map_err(|_| unknown())?;
     let organisation = caller.organisation.clone();
-    let creation = Creation { caller, method, uri, headers, body: body.0 };
+    let creation = Creation { organisation: caller.organisation, method, uri, headers, body: body.0 };
     let shared = ctx.clone();
     // A repeat must not begin the schedule anew: hence once per idempotency key.
     idempotency::once(&ctx, creation, |once| async move {

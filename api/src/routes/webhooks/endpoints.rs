@@ -4,13 +4,13 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use proofmill_contract::events::EventType;
-use proofmill_contract::{ApiError, EndpointId, ids, webhook_url};
+use proofmill_contract::{ApiError, EndpointId, ids};
 use proofmill_store::{Endpoint, EndpointUpdate, NewEndpoint};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
-use super::endpoint_id;
 use super::secrets::seal_secret;
+use super::{endpoint_id, url};
 use crate::http::auth::{Authorised, Caller, WebhooksRead, WebhooksWrite};
 use crate::http::body::JsonBytes;
 use crate::http::envelope;
@@ -42,21 +42,21 @@ struct CreateRequest {
     undelivered_payload_retention_hours: Option<u32>,
 }
 
+/// What is left out stays. Only the name can be `null`: it is removed.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct UpdateRequest {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "present")]
     url: Option<String>,
-    /// Absent leaves the name, `null` removes it.
     #[serde(default, deserialize_with = "present")]
     name: Option<Option<String>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "present")]
     labels: Option<Vec<String>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "present")]
     enabled: Option<bool>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "present")]
     subscribed_event_types: Option<Vec<EventType>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "present")]
     undelivered_payload_retention_hours: Option<u32>,
 }
 
@@ -70,7 +70,7 @@ pub async fn create(
     body: JsonBytes,
 ) -> Result<Response> {
     let request: CreateRequest = body.parse()?;
-    let creation = Creation { caller: caller.clone(), method, uri, headers, body: body.0 };
+    let creation = Creation { organisation: caller.organisation.clone(), method, uri, headers, body: body.0 };
     let shared = ctx.clone();
     idempotency::once(&ctx, creation, |once| store_endpoint(shared, caller, request, once)).await
 }
@@ -188,7 +188,7 @@ fn view(endpoint: &Endpoint) -> Value {
 }
 
 fn check_url(ctx: &Ctx, text: &str) -> Result<String> {
-    webhook_url::check(text, ctx.config.allow_loopback_webhooks)?;
+    url::check(text, ctx.config.allow_loopback_webhooks)?;
     Ok(text.to_owned())
 }
 
@@ -231,7 +231,7 @@ fn check_retention(hours: u32) -> Result<u32> {
     Err(ApiError::invalid_field("undelivered_payload_retention_hours", "expected 0, 24, 72 or 168").into())
 }
 
-/// Tells `null` from absent.
-fn present<'de, D: Deserializer<'de>>(d: D) -> std::result::Result<Option<Option<String>>, D::Error> {
-    Option::<String>::deserialize(d).map(Some)
+/// Tells `null` from absent: it is then a value like any other, and refused where `T` has none.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(d: D) -> std::result::Result<Option<T>, D::Error> {
+    T::deserialize(d).map(Some)
 }

@@ -61,7 +61,7 @@ pub async fn replay(
     body.parse::<Empty>()?;
     let id = event_id(&id)?;
     let organisation = caller.organisation.clone();
-    let creation = Creation { caller, method, uri, headers, body: body.0 };
+    let creation = Creation { organisation: caller.organisation, method, uri, headers, body: body.0 };
     let shared = ctx.clone();
     // A repeat must not send everything a second time: hence once per idempotency key.
     idempotency::once(&ctx, creation, |once| async move {

@@ -44,7 +44,7 @@ pub async fn add(
     let endpoint_id = endpoint_id(&id)?;
     let request: AddRequest = body.parse()?;
     let organisation_id = caller.organisation.clone();
-    let creation = Creation { caller, method, uri, headers, body: body.0 };
+    let creation = Creation { organisation: caller.organisation, method, uri, headers, body: body.0 };
     let shared = ctx.clone();
     idempotency::once(&ctx, creation, |once| async move {
         let jwk = check(&request)?;

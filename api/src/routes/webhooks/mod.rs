@@ -5,6 +5,7 @@ pub mod endpoints;
 pub mod events;
 pub mod keys;
 pub mod secrets;
+mod url;
 
 use proofmill_contract::{EndpointId, ErrorCode};
 

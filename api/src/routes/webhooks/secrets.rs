@@ -52,7 +52,7 @@ pub async fn rotate(
     body.parse::<Empty>()?;
     let id = endpoint_id(&id)?;
     let organisation = caller.organisation.clone();
-    let creation = Creation { caller, method, uri, headers, body: body.0 };
+    let creation = Creation { organisation: caller.organisation, method, uri, headers, body: body.0 };
     let shared = ctx.clone();
     // A retried rotation must not push the secret that is in use out of its overlap: hence once per idempotency key.
     idempotency::once(&ctx, creation, |once| async move {

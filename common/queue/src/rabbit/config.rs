@@ -53,7 +53,11 @@ impl RabbitConfig {
 }
 
 impl RabbitConfig {
-    pub(crate) fn check(&self) -> Result<(), QueueError> {
+    /// Whether it can be used, without connecting.
+    ///
+    /// # Errors
+    /// [`QueueError::Config`], which repeats nothing of the URI.
+    pub fn check(&self) -> Result<(), QueueError> {
         self.parsed_uri()?;
         if self.publish_window == 0 {
             return Err(QueueError::Config("publish window must be at least 1".into()));

@@ -5,7 +5,7 @@ use proofmill_contract::{
 };
 use proofmill_vault::SealedRef;
 
-use super::{Organisation, Session};
+use super::{Answer, Organisation, Session};
 
 /// An attempt to open.
 #[derive(Clone)]
@@ -106,6 +106,18 @@ pub struct Submission {
     pub lane: Lane,
     /// Whether the evidence is selfies only and relies on the chip evidence kept with the session.
     pub chip_evidence_kept_used: bool,
+}
+
+/// A submission on its way into the store.
+pub(crate) struct Offer {
+    /// To which attempt.
+    pub attempt: AttemptId,
+    /// What is submitted.
+    pub submission: Submission,
+    /// The request's answer, to be stored with it.
+    pub answer: Option<Answer<SubmitResult>>,
+    /// When it was submitted.
+    pub now: Timestamp,
 }
 
 /// What submitting evidence did.

@@ -1,5 +1,7 @@
+use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use proofmill_contract::events::EventType;
@@ -130,14 +132,33 @@ pub struct DueDelivery {
 pub struct ClaimRequest {
     /// Most deliveries.
     pub limit: usize,
+    /// Of `limit`, what is kept for endpoints that answer quickly, and for one delivery each to endpoints that are not known
+    /// to be slow and have nothing in flight.
+    pub reserved: usize,
     /// Most deliveries in flight to one endpoint, over all senders.
     pub per_endpoint: usize,
+    /// The same for an endpoint of which `paces` says nothing.
+    pub per_new_endpoint: usize,
+    /// Most deliveries in flight to the endpoints of one organisation, over all senders; what two senders claim at one
+    /// moment may pass it.
+    pub per_organisation: usize,
+    /// What the sender knows of endpoints, by id.
+    pub paces: Arc<HashMap<String, Pace>>,
     /// Most deliveries in flight to endpoints whose breaker is half-open, over all senders; each gets one at a time.
     pub probes: usize,
     /// How long what is claimed is held.
     pub lease_for: Duration,
     /// Where the last claim left off: [`Claimed::after`].
     pub after: Option<String>,
+}
+
+/// How an endpoint has answered of late.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Pace {
+    /// Most deliveries that it should have in flight.
+    pub most: usize,
+    /// Whether its last answer came quickly and said that it is well.
+    pub quick: bool,
 }
 
 /// What was claimed.
@@ -202,7 +223,7 @@ pub enum DeliveryOutcome {
 #[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug)]
 pub enum RetryResult {
-    /// It is due now, with a fresh schedule (one that is being sent is left alone).
+    /// It is due now, with a fresh schedule; one that is being sent begins it if this try fails.
     Retried(Delivery),
     /// The payload is destroyed.
     PayloadExpired,
@@ -215,7 +236,7 @@ pub enum RetryResult {
 /// What asking for a replay did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplayResult {
-    /// So many deliveries are due now.
+    /// So many deliveries are due now, those being sent (which are tried afresh if that fails) included.
     Replayed(usize),
     /// Every payload is destroyed.
     PayloadExpired,

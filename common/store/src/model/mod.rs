@@ -13,12 +13,13 @@ mod session;
 mod settle;
 mod sweep;
 
+pub(crate) use attempt::Offer;
 pub use attempt::{
     Attempt, AttemptWithSession, BindTerminal, Lease, LeasedAttempt, NewAttempt, OpenAttempt, Opening, OutboxItem,
     QuarantinedAttempt, Submission, SubmitResult,
 };
 pub use delivery::{
-    ClaimRequest, Claimed, Delivery, DeliveryFilter, DeliveryOutcome, DeliveryStatus, DueDelivery, ReplayResult,
+    ClaimRequest, Claimed, Delivery, DeliveryFilter, DeliveryOutcome, DeliveryStatus, DueDelivery, Pace, ReplayResult,
     RetryResult, TryEnded,
 };
 pub use endpoint::{Endpoint, EndpointUpdate, NewEndpoint, NewWebhookKey, SigningSecrets, WebhookKey};
@@ -27,7 +28,7 @@ pub use id_key::{IdKey, IdKeyVersions, IdKind};
 pub use idempotency::{Answer, Begin, SealedAnswer};
 pub use organisation::{ApiKey, NewApiKey, NewOrganisation, Organisation, OrganisationUpdate};
 pub use page::{Page, PageRequest};
-pub use reader_key::{NewReaderKey, ReaderKey};
+pub use reader_key::{NewReaderKey, ReaderKey, RegisterReaderKey};
 pub use session::{CancelResult, NewSession, PublicCancel, Session, SessionFilter};
 pub use settle::{SettleResult, Verdict};
 pub use sweep::{Backlog, LaneBacklog};

@@ -16,6 +16,15 @@ pub struct NewReaderKey {
     pub jwk: Value,
 }
 
+/// What registering a reader's key did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RegisterReaderKey {
+    /// It is registered.
+    Registered(ReaderKey),
+    /// The organisation has or had this very public key, as this entry.
+    SameKey(ReaderKey),
+}
+
 /// A registered reader's public key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReaderKey {

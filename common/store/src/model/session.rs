@@ -97,6 +97,7 @@ pub enum PublicCancel {
     },
     /// Undelivered payloads are destroyed, but a delivery is being sent at this moment: ask again until it has
     /// ended or this time has come, after which its outcome counts as delivered. The token is not consumed yet.
+    /// The request is written down: if nobody asks again, the sweep finishes it.
     SendInFlight {
         /// When the wait ends at the latest.
         until: Timestamp,

@@ -1,6 +1,6 @@
 //! Opening and reading attempts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use diesel::prelude::*;
 use proofmill_contract::{AttemptId, AttemptStatus, OrganisationId, SessionId, SessionStatus, Timestamp};
@@ -104,20 +104,29 @@ pub(crate) fn open_many(
     new.iter().map(opening).collect()
 }
 
-pub(crate) fn get(
+/// Each of these attempts with its session, in order; only if it is the organisation's, where one is named. A row that
+/// cannot be read fails only those who ask for it.
+#[allow(clippy::type_complexity)]
+pub(crate) fn get_many(
     conn: &mut Conn,
-    organisation: Option<&OrganisationId>,
-    id: &AttemptId,
-) -> Result<Option<AttemptWithSession>, StoreError> {
-    let rows: Option<(AttemptRow, SessionRow)> = attempts::table
+    wanted: &[(AttemptId, Option<OrganisationId>)],
+) -> Result<Vec<Result<Option<AttemptWithSession>, StoreError>>, StoreError> {
+    let rows: Vec<(AttemptRow, SessionRow)> = attempts::table
         .inner_join(sessions::table)
-        .filter(attempts::id.eq(id.as_str()))
+        .filter(attempts::id.eq_any(wanted.iter().map(|(id, _)| id.as_str())))
         .select((AttemptRow::as_select(), SessionRow::as_select()))
-        .first(conn)
-        .optional()?;
-    let rows = rows.filter(|(_, session)| organisation.is_none_or(|id| session.organisation_id == id.as_str()));
-    rows.map(|(attempt, session)| Ok(AttemptWithSession { attempt: attempt.try_into()?, session: session.try_into()? }))
-        .transpose()
+        .load(conn)?;
+    let rows: HashMap<&str, &(AttemptRow, SessionRow)> = rows.iter().map(|row| (row.0.id.as_str(), row)).collect();
+    let found = |(id, organisation): &(AttemptId, Option<OrganisationId>)| {
+        let row = rows.get(id.as_str()).copied().cloned();
+        let own = |session: &SessionRow| organisation.as_ref().is_none_or(|id| session.organisation_id == id.as_str());
+        row.filter(|(_, session)| own(session))
+            .map(|(attempt, session)| {
+                Ok(AttemptWithSession { attempt: attempt.try_into()?, session: session.try_into()? })
+            })
+            .transpose()
+    };
+    Ok(wanted.iter().map(found).collect())
 }
 
 pub(crate) fn of_sessions(conn: &mut Conn, ids: &[SessionId]) -> Result<Vec<Attempt>, StoreError> {
@@ -136,13 +145,14 @@ pub(crate) fn write_token_used(conn: &mut Conn, id: &AttemptId, now: Timestamp) 
         .first::<String>(conn)
         .optional()?;
     let Some(session) = session else { return Ok(false) };
-    begin_session(conn, &session, now)?;
+    begin_sessions(conn, &[&session], now)?;
     Ok(true)
 }
 
 /// `created → in_progress`; a session that is further on stays where it is.
-pub(super) fn begin_session(conn: &mut Conn, id: &str, now: Timestamp) -> Result<(), StoreError> {
-    let created = sessions::table.find(id).filter(sessions::status.eq(SessionStatus::Created.as_str()));
+pub(super) fn begin_sessions(conn: &mut Conn, ids: &[&str], now: Timestamp) -> Result<(), StoreError> {
+    let created =
+        sessions::table.filter(sessions::id.eq_any(ids)).filter(sessions::status.eq(SessionStatus::Created.as_str()));
     diesel::update(created)
         .set((sessions::status.eq(SessionStatus::InProgress.as_str()), sessions::updated_at.eq(now.0)))
         .execute(conn)?;

@@ -1,16 +1,18 @@
 //! Cancel by the organisation, cancel and withdrawal by the holder.
 
+use diesel::dsl::{exists, not};
 use diesel::prelude::*;
 use proofmill_contract::session::{self, CancelToken, HolderCancel, Receipt, Withdrawal};
 use proofmill_contract::{ErrorCode, OrganisationId, SessionId, SessionStatus, Timestamp};
 use subtle::ConstantTimeEq;
 
-use super::backend::Conn;
+use super::backend::{Conn, lock_free};
 use super::close::close;
 use super::emit::emit;
 use super::expiry::expire_if_due;
 use super::sessions::lock_row;
 use crate::error::StoreError;
+use crate::limits::sql_limit;
 use crate::model::{CancelResult, DeliveryStatus, PublicCancel};
 use crate::outgoing::{Happening, Recipients};
 use crate::rows::{SessionRow, parse};
@@ -61,15 +63,59 @@ pub(crate) fn by_holder(
         HolderCancel::Withdraw => withdraw(conn, &mut recipients, &session, status, now)?,
     };
     if token == CancelToken::Fresh && !matches!(result, PublicCancel::SendInFlight { .. }) {
-        diesel::update(sessions::table.find(&session.id))
-            .set(sessions::cancel_token_used_at.eq(now.0))
-            .execute(conn)?;
+        consume_token(conn, &session.id, now)?;
     }
     Ok(result)
 }
 
+/// Finishes withdrawals that had to wait for a delivery in flight and need not any more, up to `limit`; gives back how
+/// many. Whoever asked for them may be gone.
+pub(crate) fn finish_withdrawals(conn: &mut Conn, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
+    let ids = ready_withdrawals(conn, now, limit)?;
+    if ids.is_empty() {
+        return Ok(0);
+    }
+    // Asked once more under the lock: another process may have been first. One that is at it is left to it.
+    let waiting = sessions::table
+        .filter(sessions::id.eq_any(&ids))
+        .filter(sessions::withdrawal_requested_at.is_not_null())
+        .order(sessions::id)
+        .select(SessionRow::as_select());
+    let waiting: Vec<SessionRow> = lock_free!(waiting).load(conn)?;
+    let mut recipients = Recipients::default();
+    let mut finished = 0;
+    for session in &waiting {
+        let result = withdraw(conn, &mut recipients, session, session.status()?, now)?;
+        if !matches!(result, PublicCancel::SendInFlight { .. }) {
+            consume_token(conn, &session.id, now)?;
+            finished += 1;
+        }
+    }
+    Ok(finished)
+}
+
+/// Sessions whose withdrawal waited and has nothing left to wait for. A send past its time counts as ended.
+pub(crate) fn ready_withdrawals(conn: &mut Conn, now: Timestamp, limit: usize) -> Result<Vec<String>, StoreError> {
+    let in_flight = deliveries::table
+        .filter(deliveries::session_id.eq(sessions::id))
+        .filter(deliveries::status.eq(DeliveryStatus::Sending.as_str()))
+        .filter(deliveries::lease_until.gt(now.0));
+    Ok(sessions::table
+        .filter(sessions::withdrawal_requested_at.is_not_null())
+        .filter(not(exists(in_flight)))
+        .order(sessions::id)
+        .limit(sql_limit(limit))
+        .select(sessions::id)
+        .load(conn)?)
+}
+
+fn consume_token(conn: &mut Conn, session: &str, now: Timestamp) -> Result<(), StoreError> {
+    diesel::update(sessions::table.find(session)).set(sessions::cancel_token_used_at.eq(now.0)).execute(conn)?;
+    Ok(())
+}
+
 /// The privacy cancel: destroys every payload of the session, then, if no endpoint has the terminal event, replaces
-/// that event by a cancellation.
+/// that event by a cancellation. One that has to wait is written down, so that it is finished whatever becomes of the caller.
 fn withdraw(
     conn: &mut Conn,
     recipients: &mut Recipients,
@@ -78,7 +124,22 @@ fn withdraw(
     now: Timestamp,
 ) -> Result<PublicCancel, StoreError> {
     destroy_payloads(conn, &session.id, now)?;
+    let result = replace_terminal(conn, recipients, session, status, now)?;
+    let waits = matches!(result, PublicCancel::SendInFlight { .. });
+    let noted = sessions::withdrawal_requested_at;
+    // The first request's time stays, however often it is asked for.
+    let row = diesel::update(sessions::table.filter(sessions::id.eq(&session.id)).filter(noted.is_null().eq(waits)));
+    row.set(noted.eq(waits.then_some(now.0))).execute(conn)?;
+    Ok(result)
+}
 
+fn replace_terminal(
+    conn: &mut Conn,
+    recipients: &mut Recipients,
+    session: &SessionRow,
+    status: SessionStatus,
+    now: Timestamp,
+) -> Result<PublicCancel, StoreError> {
     let sending: Vec<(String, Option<i64>)> = deliveries::table
         .filter(deliveries::session_id.eq(&session.id))
         .filter(deliveries::status.eq(DeliveryStatus::Sending.as_str()))
@@ -126,17 +187,23 @@ fn withdraw(
 /// Nothing of the session can be sent any more. What a sender holds at this moment it holds in memory; its row loses
 /// the payload too, so that it cannot be tried again.
 fn destroy_payloads(conn: &mut Conn, session: &str, now: Timestamp) -> Result<(), StoreError> {
-    let pending = deliveries::session_id.eq(session).and(deliveries::status.eq(DeliveryStatus::Pending.as_str()));
-    diesel::update(deliveries::table.filter(pending))
-        .set((
-            deliveries::status.eq(DeliveryStatus::Failed.as_str()),
-            deliveries::reason.eq(WITHDRAWN),
-            deliveries::next_attempt_at.eq(None::<i64>),
-            deliveries::payload.eq(None::<String>),
-            deliveries::updated_at.eq(now.0),
-        ))
-        .execute(conn)?;
-    diesel::update(deliveries::table.filter(deliveries::session_id.eq(session)))
+    // One that was delivered and then replayed has been delivered, whatever becomes of the replay.
+    for (delivered, status, reason) in
+        [(true, DeliveryStatus::Delivered, None), (false, DeliveryStatus::Failed, Some(WITHDRAWN))]
+    {
+        let pending = deliveries::session_id.eq(session).and(deliveries::status.eq(DeliveryStatus::Pending.as_str()));
+        diesel::update(deliveries::table.filter(pending.and(deliveries::delivered_at.is_not_null().eq(delivered))))
+            .set((
+                deliveries::status.eq(status.as_str()),
+                deliveries::reason.eq(reason),
+                deliveries::next_attempt_at.eq(None::<i64>),
+                deliveries::payload.eq(None::<String>),
+                deliveries::updated_at.eq(now.0),
+            ))
+            .execute(conn)?;
+    }
+    let held = deliveries::session_id.eq(session).and(deliveries::payload.is_not_null());
+    diesel::update(deliveries::table.filter(held))
         .set((deliveries::payload.eq(None::<String>), deliveries::payload_expires_at.eq(None::<i64>)))
         .execute(conn)?;
     Ok(())

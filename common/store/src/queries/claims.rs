@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use diesel::dsl::count_star;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
 use proofmill_contract::Timestamp;
@@ -37,14 +36,7 @@ pub(crate) fn claim(conn: &mut Conn, request: &ClaimRequest, now: Timestamp) -> 
     let mut endpoints: HashMap<String, EndpointRow> =
         lock_free!(query).load(conn)?.into_iter().map(|row: EndpointRow| (row.id.clone(), row)).collect();
     let breakers = breakers::of(conn, &ids)?;
-    let in_flight: HashMap<String, i64> = rows::table
-        .filter(rows::status.eq(DeliveryStatus::Sending.as_str()))
-        .filter(rows::endpoint_id.eq_any(&ids))
-        .group_by(rows::endpoint_id)
-        .select((rows::endpoint_id, count_star()))
-        .load::<(String, i64)>(conn)?
-        .into_iter()
-        .collect();
+    let mut in_flight = InFlight::load(conn)?;
     let mut probes = Probes::new(request.probes);
 
     let token = lease_token();
@@ -56,16 +48,18 @@ pub(crate) fn claim(conn: &mut Conn, request: &ClaimRequest, now: Timestamp) -> 
             disable(conn, id, "endpoint_disabled", now)?;
             continue;
         }
-        let busy = in_flight.get(id).copied().unwrap_or(0);
+        let room = in_flight.room(request, &endpoint, claimed.len());
         let state = breakers.get(id).map_or(State::Closed, |breaker| breaker.state(now));
-        let cap = match state {
-            State::Closed => sql_limit(request.per_endpoint),
-            State::HalfOpen if busy == 0 && probes.take(conn)? => 1,
+        let free = match state {
+            State::Closed => room,
+            State::HalfOpen if room > 0 && in_flight.of_endpoint(id) == 0 && probes.take(conn)? => 1,
             State::HalfOpen | State::Open => 0,
         };
-        let free = cap.saturating_sub(busy).min(sql_limit(request.limit - claimed.len()));
         if free > 0 {
-            claimed.extend(take(conn, endpoint, free, &token, now.plus(request.lease_for), now)?);
+            let organisation = endpoint.organisation_id.clone();
+            let taken = take(conn, endpoint, sql_limit(free), &token, now.plus(request.lease_for), now)?;
+            in_flight.add(organisation, taken.len());
+            claimed.extend(taken);
         }
         if claimed.len() >= request.limit {
             let after = Some(id.clone());
@@ -73,6 +67,68 @@ pub(crate) fn claim(conn: &mut Conn, request: &ClaimRequest, now: Timestamp) -> 
         }
     }
     Ok(Claimed { deliveries: with_secrets(conn, claimed, token, now)?, after: next })
+}
+
+/// Deliveries being sent, over all senders: of each endpoint and of each organisation.
+#[derive(Default)]
+struct InFlight {
+    endpoints: HashMap<String, usize>,
+    organisations: HashMap<String, usize>,
+}
+
+impl InFlight {
+    /// The status is written out, for the index that holds nothing but what is being sent is on that condition.
+    fn load(conn: &mut Conn) -> Result<Self, StoreError> {
+        let found: Vec<Sending> = diesel::sql_query(
+            "SELECT endpoint_id, organisation_id, COUNT(*) AS deliveries FROM deliveries \
+             WHERE status = 'sending' GROUP BY endpoint_id, organisation_id",
+        )
+        .load(conn)?;
+        let mut in_flight = Self::default();
+        for Sending { endpoint_id, organisation_id, deliveries } in found {
+            let deliveries = usize::try_from(deliveries).unwrap_or(usize::MAX);
+            in_flight.add(organisation_id, deliveries);
+            in_flight.endpoints.insert(endpoint_id, deliveries);
+        }
+        Ok(in_flight)
+    }
+
+    fn of_endpoint(&self, endpoint: &str) -> usize {
+        self.endpoints.get(endpoint).copied().unwrap_or(0)
+    }
+
+    /// How many more the endpoint may get after `claimed` others: as its own pace, its organisation's share and the
+    /// sender's room allow. What is slow cannot have the reserve, and what is unknown has one delivery to show in it.
+    fn room(&self, request: &ClaimRequest, endpoint: &EndpointRow, claimed: usize) -> usize {
+        let busy = self.of_endpoint(&endpoint.id);
+        let pace = request.paces.get(&endpoint.id);
+        let cap = pace.map_or(request.per_new_endpoint, |pace| pace.most).min(request.per_endpoint);
+        let free = request.limit.saturating_sub(claimed);
+        let unreserved = free.saturating_sub(request.reserved);
+        let room = match pace {
+            Some(pace) if pace.quick => free,
+            Some(_) => unreserved,
+            None if busy == 0 => unreserved.max(free.min(1)),
+            None => unreserved,
+        };
+        let organisation = self.organisations.get(&endpoint.organisation_id).copied().unwrap_or(0);
+        cap.saturating_sub(busy).min(request.per_organisation.saturating_sub(organisation)).min(room)
+    }
+
+    fn add(&mut self, organisation: String, deliveries: usize) {
+        let of_organisation = self.organisations.entry(organisation).or_default();
+        *of_organisation = of_organisation.saturating_add(deliveries);
+    }
+}
+
+#[derive(QueryableByName)]
+struct Sending {
+    #[diesel(sql_type = Text)]
+    endpoint_id: String,
+    #[diesel(sql_type = Text)]
+    organisation_id: String,
+    #[diesel(sql_type = BigInt)]
+    deliveries: i64,
 }
 
 /// Tries of half-open breakers that may begin: endpoints that hang must not fill the senders together either.

@@ -12,7 +12,7 @@ use super::breakers;
 use super::cancel::WITHDRAWN;
 use super::endpoints::disable;
 use crate::error::StoreError;
-use crate::limits::{DELIVERY_TRIES, shorten, sql_limit};
+use crate::limits::{DELIVERY_TRIES, longest_schedule, shorten, sql_limit};
 use crate::model::{DeliveryOutcome, DeliveryStatus, TryEnded};
 use crate::schema::{deliveries, endpoint_breakers, webhook_endpoints};
 
@@ -114,6 +114,8 @@ fn write_delivered(conn: &mut Conn, success: Success, ids: &[&str], now: Timesta
             (!kept).then_some(deliveries::payload.eq(None::<String>)),
             deliveries::payload_expires_at.eq(kept.then(|| retained_until(success.retention, now))),
             deliveries::delivered_at.eq(now.0),
+            // Who asked for another try meanwhile has what they wanted.
+            deliveries::retry_requested_at.eq(None::<i64>),
             deliveries::last_status_code.eq(i32::from(success.status)),
             deliveries::last_error.eq(None::<String>),
             deliveries::updated_at.eq(now.0),
@@ -130,9 +132,11 @@ struct Sending {
     has_payload: bool,
     tries: i32,
     maybe_received: bool,
+    delivered_before: bool,
+    retry_requested: bool,
 }
 
-type SendingColumns = (String, String, Option<String>, bool, i32, bool);
+type SendingColumns = (String, String, Option<String>, bool, i32, bool, bool, bool);
 
 impl Sending {
     #[allow(clippy::type_complexity)]
@@ -143,6 +147,8 @@ impl Sending {
         diesel::dsl::IsNotNull<deliveries::payload>,
         deliveries::tries,
         deliveries::maybe_received,
+        diesel::dsl::IsNotNull<deliveries::delivered_at>,
+        diesel::dsl::IsNotNull<deliveries::retry_requested_at>,
     ) {
         (
             deliveries::id,
@@ -151,13 +157,17 @@ impl Sending {
             deliveries::payload.is_not_null(),
             deliveries::tries,
             deliveries::maybe_received,
+            deliveries::delivered_at.is_not_null(),
+            deliveries::retry_requested_at.is_not_null(),
         )
     }
 }
 
 impl From<SendingColumns> for Sending {
-    fn from((id, endpoint_id, lease_token, has_payload, tries, maybe_received): SendingColumns) -> Self {
-        Self { id, endpoint_id, lease_token, has_payload, tries, maybe_received }
+    fn from(columns: SendingColumns) -> Self {
+        let (id, endpoint_id, lease_token, has_payload, tries, maybe_received, delivered_before, retry_requested) =
+            columns;
+        Self { id, endpoint_id, lease_token, has_payload, tries, maybe_received, delivered_before, retry_requested }
     }
 }
 
@@ -198,8 +208,14 @@ struct Ended {
 
 enum Next {
     Done,
-    Again { at: Timestamp },
-    GiveUp { reason: String },
+    Again {
+        at: Timestamp,
+    },
+    GiveUp {
+        reason: String,
+    },
+    /// The endpoint wants nothing more.
+    Gone,
 }
 
 impl Ended {
@@ -220,12 +236,9 @@ impl Ended {
                 error: error.as_deref().map(shorten),
                 maybe_received: *maybe_received,
             },
-            DeliveryOutcome::EndpointGone => Self {
-                next: Next::GiveUp { reason: "endpoint_gone".to_owned() },
-                status: Some(410),
-                error: None,
-                maybe_received: false,
-            },
+            DeliveryOutcome::EndpointGone => {
+                Self { next: Next::Gone, status: Some(410), error: None, maybe_received: false }
+            }
         }
     }
 }
@@ -239,10 +252,18 @@ fn write(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let endpoint = receiver(endpoints, row)?;
+    // As if it had been asked for just after this try.
+    let afresh = row.retry_requested
+        && row.has_payload
+        && endpoint.enabled
+        && !endpoint.deleted
+        && matches!(ended.next, Next::Again { .. } | Next::GiveUp { .. });
     let next = match ended.next {
+        _ if afresh => Next::Again { at: now },
         // As the endpoint went while this was under way, no sender would ever claim it.
         Next::Again { .. } if endpoint.deleted => Next::GiveUp { reason: "endpoint_deleted".to_owned() },
         // A withdrawal came in between: there is nothing left to send.
+        Next::Again { .. } | Next::GiveUp { .. } if !row.has_payload && row.delivered_before => Next::Done,
         Next::Again { .. } if !row.has_payload => Next::GiveUp { reason: WITHDRAWN.to_owned() },
         Next::Again { .. } if !endpoint.enabled => Next::GiveUp { reason: "endpoint_disabled".to_owned() },
         next => next,
@@ -251,6 +272,7 @@ fn write(
         Next::Done => (DeliveryStatus::Delivered, None, None),
         Next::Again { at } => (DeliveryStatus::Pending, None, Some(at.0)),
         Next::GiveUp { reason } => (DeliveryStatus::Failed, Some(reason), None),
+        Next::Gone => (DeliveryStatus::Failed, Some("endpoint_gone".to_owned()), None),
     };
     let kept = row.has_payload && (at.is_some() || endpoint.retention_hours > 0);
     let expires = (kept && at.is_none()).then(|| retained_until(endpoint.retention_hours, now));
@@ -263,7 +285,10 @@ fn write(
             deliveries::lease_until.eq(None::<i64>),
             (!kept).then_some(deliveries::payload.eq(None::<String>)),
             deliveries::payload_expires_at.eq(expires),
-            (status == DeliveryStatus::Delivered).then_some(deliveries::delivered_at.eq(now.0)),
+            (status == DeliveryStatus::Delivered && !row.delivered_before)
+                .then_some(deliveries::delivered_at.eq(now.0)),
+            deliveries::retry_requested_at.eq(None::<i64>),
+            afresh.then_some((deliveries::tries.eq(0), deliveries::give_up_at.eq(now.plus(longest_schedule()).0))),
             deliveries::maybe_received.eq(row.maybe_received || ended.maybe_received),
             deliveries::last_status_code.eq(ended.status.map(i32::from)),
             deliveries::last_error.eq(ended.error),

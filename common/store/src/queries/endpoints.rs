@@ -6,11 +6,23 @@ use proofmill_contract::{EndpointId, OrganisationId, Timestamp};
 use super::backend::{Conn, lock};
 use super::{breakers, secrets};
 use crate::error::StoreError;
+use crate::limits::MAX_ENDPOINTS;
 use crate::model::{DeliveryStatus, Endpoint, EndpointUpdate, NewEndpoint, Page, PageRequest};
 use crate::rows::{EndpointRow, hours, to_json};
-use crate::schema::{deliveries, encryption_keys, signing_secrets, webhook_endpoints};
+use crate::schema::{deliveries, encryption_keys, organisations, signing_secrets, webhook_endpoints};
 
 pub(crate) fn create(conn: &mut Conn, new: &NewEndpoint, now: Timestamp) -> Result<Endpoint, StoreError> {
+    // The organisation's row is held until commit, so that two that are made at once cannot both be the last.
+    let organisation = organisations::table.find(new.organisation_id.as_str()).select(organisations::id);
+    lock!(organisation).first::<String>(conn).optional()?;
+    let endpoints: i64 = webhook_endpoints::table
+        .filter(webhook_endpoints::organisation_id.eq(new.organisation_id.as_str()))
+        .filter(webhook_endpoints::deleted_at.is_null())
+        .count()
+        .get_result(conn)?;
+    if usize::try_from(endpoints).unwrap_or(usize::MAX) >= MAX_ENDPOINTS {
+        return Err(StoreError::TooManyEndpoints(MAX_ENDPOINTS));
+    }
     let row = EndpointRow::new(new, now)?;
     diesel::insert_into(webhook_endpoints::table).values(&row).execute(conn)?;
     secrets::insert(conn, &row.id, 1, &new.signing_secret_sealed, now)?;

@@ -103,9 +103,6 @@ pub(crate) fn retry_delivery(
         .filter(deliveries::organisation_id.eq(organisation.as_str()))
         .select(DeliveryRow::as_select());
     let Some(row) = lock!(query).first(conn).optional()? else { return Ok(RetryResult::NotFound) };
-    if row.status == DeliveryStatus::Sending.as_str() {
-        return row.try_into().map(RetryResult::Retried);
-    }
     if row.payload.is_none() {
         return Ok(RetryResult::PayloadExpired);
     }
@@ -135,7 +132,7 @@ pub(crate) fn replay(
     let receiving = receiving(conn, &endpoints)?;
     let again: Vec<&str> = rows
         .iter()
-        .filter(|row| row.payload.is_some() && row.status != DeliveryStatus::Sending.as_str())
+        .filter(|row| row.payload.is_some())
         .filter(|row| receiving.contains(&row.endpoint_id))
         .map(|row| row.id.as_str())
         .collect();
@@ -146,12 +143,18 @@ pub(crate) fn replay(
     make_due(conn, &again, now).map(ReplayResult::Replayed)
 }
 
-/// A fresh schedule that begins now; the payload is then held until that schedule ends.
+/// A fresh schedule that begins now; the payload is then held until that schedule ends. For those being sent at this
+/// moment it begins when that try has failed.
 fn make_due(conn: &mut Conn, ids: &[&str], now: Timestamp) -> Result<usize, StoreError> {
     if ids.is_empty() {
         return Ok(0);
     }
-    Ok(diesel::update(deliveries::table.filter(deliveries::id.eq_any(ids)))
+    let sending = deliveries::status.eq(DeliveryStatus::Sending.as_str());
+    let noted = diesel::update(deliveries::table.filter(deliveries::id.eq_any(ids).and(sending)))
+        .set((deliveries::retry_requested_at.eq(now.0), deliveries::updated_at.eq(now.0)))
+        .execute(conn)?;
+    let idle = deliveries::status.ne(DeliveryStatus::Sending.as_str());
+    let due = diesel::update(deliveries::table.filter(deliveries::id.eq_any(ids).and(idle)))
         .set((
             deliveries::status.eq(DeliveryStatus::Pending.as_str()),
             deliveries::reason.eq(None::<String>),
@@ -159,9 +162,11 @@ fn make_due(conn: &mut Conn, ids: &[&str], now: Timestamp) -> Result<usize, Stor
             deliveries::next_attempt_at.eq(now.0),
             deliveries::payload_expires_at.eq(None::<i64>),
             deliveries::give_up_at.eq(now.plus(longest_schedule()).0),
+            deliveries::retry_requested_at.eq(None::<i64>),
             deliveries::updated_at.eq(now.0),
         ))
-        .execute(conn)?)
+        .execute(conn)?;
+    Ok(noted + due)
 }
 
 /// Of these endpoints, those that receive.

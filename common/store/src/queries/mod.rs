@@ -1,7 +1,7 @@
 //! Every query, written once. This folder is compiled twice, as a child of `postgres` and of `sqlite`: `backend` is
-//! the parent's and gives the connection type and the two locking macros.
+//! the parent's and gives the connection type and the two locking macros; so is `writes`, which updates many rows.
 
-use super::backend;
+use super::{backend, writes};
 
 pub(crate) mod attempts;
 pub(crate) mod cancel;

@@ -57,9 +57,16 @@ pub(crate) fn create_api_key(conn: &mut Conn, new: &NewApiKey, now: Timestamp) -
     row.try_into()
 }
 
-pub(crate) fn api_keys_by_prefix(conn: &mut Conn, prefix: &str) -> Result<Vec<ApiKey>, StoreError> {
-    let query = api_keys::table.filter(api_keys::prefix.eq(prefix)).select(ApiKeyRow::as_select());
-    query.load(conn)?.into_iter().map(ApiKey::try_from).collect()
+/// The keys with each of these prefixes, in order. A row that cannot be read fails only those who look for it.
+pub(crate) fn api_keys_by_prefixes(
+    conn: &mut Conn,
+    prefixes: &[String],
+) -> Result<Vec<Result<Vec<ApiKey>, StoreError>>, StoreError> {
+    let query = api_keys::table.filter(api_keys::prefix.eq_any(prefixes)).select(ApiKeyRow::as_select());
+    let rows: Vec<ApiKeyRow> = query.load(conn)?;
+    let keys =
+        |prefix: &String| rows.iter().filter(|row| row.prefix == *prefix).cloned().map(ApiKey::try_from).collect();
+    Ok(prefixes.iter().map(keys).collect())
 }
 
 pub(crate) fn list_api_keys(conn: &mut Conn, organisation: &OrganisationId) -> Result<Vec<ApiKey>, StoreError> {

@@ -1,19 +1,20 @@
 //! The one place where an attempt gets its verdict.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use diesel::prelude::*;
-use proofmill_contract::{AttemptStatus, SessionStatus, Timestamp};
+use proofmill_contract::Timestamp;
 
 use super::backend::{Conn, lock};
 use super::emit::{insert, prepare};
 use super::sessions::lock_rows;
+use super::writes;
 use crate::error::StoreError;
 use crate::model::{SettleResult, Verdict};
 use crate::outgoing::{Happening, Outgoing, Recipients};
 use crate::rows::{AttemptRow, SessionRow};
-use crate::schema::{attempts, sessions};
-use crate::verdict::{Step, step};
+use crate::schema::attempts;
+use crate::verdict::{Settling, Step, step};
 
 /// Writes a group of verdicts in the caller's transaction. All together first, with few statements; if the database
 /// refuses one of them, that is undone and each is written under a savepoint of its own.
@@ -39,11 +40,14 @@ fn together(
     let written = conn.transaction(|conn| {
         let mut results = Vec::with_capacity(verdicts.len());
         let mut outgoing = Vec::with_capacity(verdicts.len());
+        let mut settling = Vec::with_capacity(verdicts.len());
+        let mut changed = BTreeSet::new();
         for verdict in verdicts {
             let result = match rows.step(verdict, now)? {
                 Err(refusal) => refusal,
                 Ok(step) => {
-                    write(conn, &step, verdict, now)?;
+                    settling.push(Settling::new(&step, verdict, now));
+                    changed.insert(step.session.id.clone());
                     let event = announce(conn, recipients, &step, verdict, now)?;
                     let deliveries = event.as_ref().map_or(0, |event| event.deliveries.len());
                     outgoing.extend(event);
@@ -52,6 +56,8 @@ fn together(
             };
             results.push(result);
         }
+        let changed: Vec<&SessionRow> = changed.iter().filter_map(|id| rows.sessions.get(id)).collect();
+        write(conn, &settling, &changed)?;
         insert(conn, &outgoing)?;
         Ok(results)
     });
@@ -76,7 +82,7 @@ fn apart(
                 Ok(step) => step,
                 Err(refusal) => return Ok(refusal),
             };
-            write(conn, &step, verdict, now)?;
+            write(conn, &[Settling::new(&step, verdict, now)], &[&step.session])?;
             let event = announce(conn, recipients, &step, verdict, now)?;
             let deliveries = event.as_ref().map_or(0, |event| event.deliveries.len());
             insert(conn, event.as_slice())?;
@@ -143,59 +149,20 @@ impl Rows {
     }
 }
 
-/// Writes attempt and session.
-fn write(conn: &mut Conn, step: &Step, verdict: &Verdict, now: Timestamp) -> Result<(), StoreError> {
-    let leased = attempts::table
-        .find(verdict.attempt_id.as_str())
-        .filter(attempts::status.eq(AttemptStatus::InProgress.as_str()))
-        .filter(attempts::lease_token.eq(&verdict.lease_token));
-    let settled = diesel::update(leased)
-        .set((
-            attempts::status.eq(step.attempt_status.as_str()),
-            attempts::failure_code.eq(step.attempt_failure.map(|code| code.as_str())),
-            attempts::checks.eq(&step.checks),
-            (
-                attempts::evidence_object.eq(None::<String>),
-                attempts::evidence_epoch.eq(None::<String>),
-                attempts::evidence_wrapped_key.eq(None::<Vec<u8>>),
-            ),
-            (
-                attempts::terminal_object.eq(None::<String>),
-                attempts::terminal_epoch.eq(None::<String>),
-                attempts::terminal_wrapped_key.eq(None::<Vec<u8>>),
-            ),
-            attempts::outbox_at.eq(None::<i64>),
-            attempts::lease_token.eq(None::<String>),
-            attempts::lease_until.eq(None::<i64>),
-            attempts::completed_at.eq(now.0),
-            attempts::updated_at.eq(now.0),
-        ))
-        .execute(conn)?;
-    require_one(settled, "attempts.lease_token")?;
-
-    let next = &step.session;
-    let active = sessions::table.find(&next.id).filter(sessions::status.eq(SessionStatus::InProgress.as_str()));
-    let moved = diesel::update(active)
-        .set((
-            sessions::status.eq(&next.status),
-            sessions::nfc_tries_used.eq(next.nfc_tries_used),
-            sessions::liveness_tries_used.eq(next.liveness_tries_used),
-            sessions::rejected_attempts.eq(next.rejected_attempts),
-            sessions::failure_code.eq(&next.failure_code),
-            (
-                sessions::kept_object.eq(&next.kept_object),
-                sessions::kept_epoch.eq(&next.kept_epoch),
-                sessions::kept_wrapped_key.eq(&next.kept_wrapped_key),
-            ),
-            (
-                sessions::document_id_key_version.eq(next.document_id_key_version),
-                sessions::human_id_key_version.eq(next.human_id_key_version),
-            ),
-            sessions::completed_at.eq(next.completed_at),
-            sessions::updated_at.eq(next.updated_at),
-        ))
-        .execute(conn)?;
-    require_one(moved, "sessions.status")
+/// Writes attempts and their sessions. All rows are locked, so a compare-and-set that finds another state is a bug; the
+/// savepoint undoes it.
+fn write(conn: &mut Conn, attempts: &[Settling], sessions: &[&SessionRow]) -> Result<(), StoreError> {
+    let changed = |column: &str| Err(StoreError::Conflict(format!("{column} changed under its lock")));
+    if attempts.is_empty() {
+        return Ok(());
+    }
+    if writes::settle_attempts(conn, attempts)? != attempts.len() {
+        return changed("attempts.lease_token");
+    }
+    if writes::settle_sessions(conn, sessions)? != sessions.len() {
+        return changed("sessions.status");
+    }
+    Ok(())
 }
 
 /// The verdict's event, if it has one, encrypted to its recipients.
@@ -214,9 +181,4 @@ fn announce(
         terminal: step.session_status.is_terminal(),
     };
     prepare(conn, recipients, &step.session, &happening, now).map(Some)
-}
-
-/// The rows are locked, so a compare-and-set that finds another state is a bug; the savepoint undoes its verdict.
-fn require_one(changed: usize, column: &str) -> Result<(), StoreError> {
-    if changed == 1 { Ok(()) } else { Err(StoreError::Conflict(format!("{column} changed under its lock"))) }
 }

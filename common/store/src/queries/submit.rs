@@ -1,18 +1,21 @@
 //! Accepting evidence: the attempt's row becomes the outbox entry, in one transaction.
 
+use std::collections::HashMap;
+
 use diesel::prelude::*;
 use proofmill_contract::{AttemptId, AttemptStatus, ContractVersion, SessionStatus, Timestamp};
 use subtle::ConstantTimeEq;
 
-use super::attempts::{begin_session, lock_row_of};
-use super::backend::Conn;
+use super::attempts::{begin_sessions, lock_row_of};
+use super::backend::{Conn, lock_free};
 use super::expiry::expire_if_due;
 use super::sessions::{self, lock_row};
+use super::{idempotency, writes};
 use crate::error::StoreError;
-use crate::model::{AttemptWithSession, NewAttempt, NewSession, Submission, SubmitResult};
+use crate::model::{AttemptWithSession, NewAttempt, NewSession, Offer, Submission, SubmitResult};
 use crate::outgoing::Recipients;
 use crate::rows::{AttemptRow, SessionRow, to_json};
-use crate::schema::attempts;
+use crate::schema::{self, attempts};
 
 pub(crate) fn submit(
     conn: &mut Conn,
@@ -37,33 +40,54 @@ pub(crate) fn submit(
     if let Some(refusal) = refusal(&session, &attempt, submission, now)? {
         return Ok(refusal);
     }
-
-    let awaiting = attempts::table
-        .find(id.as_str())
-        .filter(attempts::status.eq(AttemptStatus::InProgress.as_str()))
-        .filter(attempts::submitted_at.is_null());
-    let accepted: Option<AttemptRow> = diesel::update(awaiting)
-        .set((
-            (
-                attempts::submitted_at.eq(now.0),
-                attempts::evidence_fingerprint.eq(submission.evidence_fingerprint.to_vec()),
-                attempts::evidence_object.eq(&submission.sealed.object),
-                attempts::evidence_epoch.eq(&submission.sealed.epoch),
-                attempts::evidence_wrapped_key.eq(&submission.sealed.wrapped_key),
-            ),
-            attempts::selected_field_keys.eq(to_json(&submission.selected_field_keys, "attempts.selected_field_keys")?),
-            attempts::chip_evidence_kept_used.eq(submission.chip_evidence_kept_used),
-            attempts::lane.eq(submission.lane.as_str()),
-            attempts::outbox_at.eq(now.0),
-            attempts::queued_at.eq(now.0),
-            attempts::updated_at.eq(now.0),
-        ))
-        .returning(AttemptRow::as_returning())
-        .get_result(conn)
-        .optional()?;
-    let Some(accepted) = accepted else { return Ok(SubmitResult::HandoffExpired) };
-    begin_session(conn, &session.id, now)?;
+    let accepted = with_evidence(attempt, submission, now)?;
+    if writes::accept(conn, std::slice::from_ref(&accepted))? != 1 {
+        return Ok(SubmitResult::HandoffExpired);
+    }
+    begin_sessions(conn, &[session.id.as_str()], now)?;
     accepted.try_into().map(SubmitResult::Accepted)
+}
+
+/// Accepts many at once, with their answers, in a few statements. `None` for one that is not plainly to be accepted, or
+/// whose rows somebody else holds: that one is to be submitted by itself once this transaction has ended. An error undoes
+/// all of them.
+pub(crate) fn submit_many<'a>(
+    conn: &mut Conn,
+    offers: impl Iterator<Item = &'a Offer> + Clone,
+) -> Result<Vec<Option<SubmitResult>>, StoreError> {
+    let mut free = lock_those_free(conn, offers.clone().map(|offer| offer.attempt.as_str()))?;
+    let (mut accepted, mut begun, mut taken) = (Vec::new(), Vec::new(), Vec::new());
+    for offer in offers.clone() {
+        // Removed: who names the same attempt again comes too late for this group.
+        let rows = free.remove(offer.attempt.as_str());
+        let rows = rows.filter(|(attempt, session)| plainly_acceptable(session, attempt, offer));
+        taken.push(rows.is_some());
+        if let Some((attempt, session)) = rows {
+            if session.status()? == SessionStatus::Created {
+                begun.push((session.id, offer.now));
+            }
+            accepted.push(with_evidence(attempt, &offer.submission, offer.now)?);
+        }
+    }
+    if !accepted.is_empty() && writes::accept(conn, &accepted)? != accepted.len() {
+        return Err(StoreError::Conflict("attempts.submitted_at changed under its lock".into()));
+    }
+    if let Some(now) = begun.iter().map(|(_, now)| *now).max() {
+        let begun: Vec<&str> = begun.iter().map(|(id, _)| id.as_str()).collect();
+        begin_sessions(conn, &begun, now)?;
+    }
+
+    let mut accepted = accepted.into_iter();
+    let mut results = Vec::with_capacity(taken.len());
+    for (offer, taken) in offers.zip(taken) {
+        let row = if taken { accepted.next() } else { None };
+        let result = row.map(|row| row.try_into().map(SubmitResult::Accepted)).transpose()?;
+        if let Some(result) = &result {
+            idempotency::answer(conn, offer.answer.as_ref(), result, offer.now)?;
+        }
+        results.push(result);
+    }
+    Ok(results)
 }
 
 /// A session, its attempt and the evidence at once.
@@ -82,6 +106,28 @@ pub(crate) fn submit_in_new_session(
     let session = sessions::get(conn, None, &session.id)?;
     let session = session.ok_or_else(|| StoreError::Database("a session vanished under its transaction".into()))?;
     Ok(AttemptWithSession { attempt, session })
+}
+
+/// Attempts by id, each with its session, both kept until commit. It waits for nobody, so that one whose rows are held for
+/// long holds up no other; and because it does not wait, it may lock sessions and attempts in one go, in any order.
+fn lock_those_free<'a>(
+    conn: &mut Conn,
+    ids: impl Iterator<Item = &'a str>,
+) -> Result<HashMap<String, (AttemptRow, SessionRow)>, StoreError> {
+    let query = attempts::table
+        .inner_join(schema::sessions::table)
+        .filter(attempts::id.eq_any(ids))
+        .select((AttemptRow::as_select(), SessionRow::as_select()));
+    let rows: Vec<(AttemptRow, SessionRow)> = lock_free!(query).load(conn)?;
+    Ok(rows.into_iter().map(|(attempt, session)| (attempt.id.clone(), (attempt, session))).collect())
+}
+
+/// Whether nothing needs to be found out, undone or refused.
+fn plainly_acceptable(session: &SessionRow, attempt: &AttemptRow, offer: &Offer) -> bool {
+    let awaits = attempt.submitted_at.is_none() && attempt.evidence_fingerprint.is_none();
+    // What cannot be read is not plain either: its own transaction says so, and to nobody else.
+    let refused = !matches!(refusal(session, attempt, &offer.submission, offer.now), Ok(None));
+    awaits && session.expires_at > offer.now.0 && !refused
 }
 
 /// Why this evidence cannot be taken, if it cannot.
@@ -108,4 +154,22 @@ fn refusal(
         return Ok(Some(SubmitResult::ChipEvidenceRequired));
     }
     Ok(None)
+}
+
+/// The attempt's row as it will be.
+fn with_evidence(attempt: AttemptRow, submission: &Submission, now: Timestamp) -> Result<AttemptRow, StoreError> {
+    Ok(AttemptRow {
+        submitted_at: Some(now.0),
+        evidence_fingerprint: Some(submission.evidence_fingerprint.to_vec()),
+        evidence_object: Some(submission.sealed.object.clone()),
+        evidence_epoch: Some(submission.sealed.epoch.clone()),
+        evidence_wrapped_key: Some(submission.sealed.wrapped_key.clone()),
+        selected_field_keys: Some(to_json(&submission.selected_field_keys, "attempts.selected_field_keys")?),
+        chip_evidence_kept_used: submission.chip_evidence_kept_used,
+        lane: submission.lane.as_str().to_owned(),
+        outbox_at: Some(now.0),
+        queued_at: Some(now.0),
+        updated_at: now.0,
+        ..attempt
+    })
 }

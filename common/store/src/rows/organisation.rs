@@ -59,7 +59,7 @@ impl TryFrom<OrganisationRow> for Organisation {
     }
 }
 
-#[derive(Queryable, Selectable, Insertable)]
+#[derive(Queryable, Selectable, Insertable, Clone)]
 #[diesel(table_name = api_keys)]
 #[diesel(treat_none_as_default_value = false)]
 pub(crate) struct ApiKeyRow {

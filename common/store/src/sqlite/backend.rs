@@ -1,8 +1,11 @@
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::r2d2::{ConnectionManager, CustomizeConnection, Error as R2d2Error};
+use diesel::sql_types::{Integer, Text};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use crate::error::StoreError;
@@ -14,6 +17,9 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/sqlit
 
 /// How long a writer waits for its turn, in this process or for another one's lock.
 const WRITE_PATIENCE: Duration = Duration::from_secs(15);
+
+/// How long the emptying of the log waits for readers; writers wait with it.
+const LOG_PATIENCE: Duration = Duration::from_millis(100);
 
 /// A transaction that writes begins `IMMEDIATE`, so it has the database to itself: there is no row to lock.
 macro_rules! lock {
@@ -36,6 +42,7 @@ pub(crate) use {lock, lock_free};
 pub(crate) struct Pool {
     readers: diesel::r2d2::Pool<ConnectionManager<Conn>>,
     writer: diesel::r2d2::Pool<ConnectionManager<Conn>>,
+    log: Arc<Path>,
 }
 
 impl Pool {
@@ -57,12 +64,12 @@ impl Pool {
                 .connection_customizer(Box::new(Pragmas))
                 .build_unchecked(ConnectionManager::new(path))
         };
-        let pool =
-            Self { readers: pool(config.pool_size.max(1), Duration::from_secs(5)), writer: pool(1, WRITE_PATIENCE) };
+        let readers = pool(config.pool_size.max(1), Duration::from_secs(5));
+        let writer = pool(1, WRITE_PATIENCE);
         // The writer first: it turns the file into WAL mode, which readers then find.
-        drop(pool.writer.get()?);
-        drop(pool.readers.get()?);
-        Ok(pool)
+        let log = log_of(&mut *writer.get()?)?;
+        drop(readers.get()?);
+        Ok(Self { readers, writer, log: log.into() })
     }
 
     pub(crate) fn read<T>(&self, query: impl Fn(&mut Conn) -> Result<T, StoreError>) -> Result<T, StoreError> {
@@ -71,6 +78,27 @@ impl Pool {
 
     pub(crate) fn write<T>(&self, query: impl Fn(&mut Conn) -> Result<T, StoreError>) -> Result<T, StoreError> {
         self.writer.get()?.immediate_transaction(|conn| query(conn))
+    }
+
+    /// Moves the write-ahead log into the database and cuts it to nothing: until then it holds the old bytes of what was
+    /// destroyed. `false` if a reader or another process was in the way.
+    pub(crate) fn empty_log(&self) -> Result<bool, StoreError> {
+        // Its length says whether anything was written since, whoever wrote it and before whichever restart.
+        let empty = || std::fs::metadata(&self.log).is_ok_and(|log| log.len() == 0);
+        if empty() {
+            return Ok(true);
+        }
+        // The long part, copying and syncing pages, keeps nobody waiting; only the cut needs the writer's place.
+        checkpoint(&mut *self.readers.get()?, "PRAGMA wal_checkpoint(PASSIVE)")?;
+        let mut conn = self.writer.get()?;
+        if empty() {
+            return Ok(true);
+        }
+        // Writers wait while it waits for readers.
+        conn.batch_execute(&format!("PRAGMA busy_timeout = {}", LOG_PATIENCE.as_millis()))?;
+        let cut = checkpoint(&mut conn, "PRAGMA wal_checkpoint(TRUNCATE)");
+        conn.batch_execute(&format!("PRAGMA busy_timeout = {}", WRITE_PATIENCE.as_millis()))?;
+        cut
     }
 
     pub(crate) fn migrate(&self) -> Result<(), StoreError> {
@@ -94,6 +122,28 @@ impl Pool {
             Ok(())
         }
     }
+}
+
+/// Where SQLite keeps the write-ahead log of the database of this connection.
+fn log_of(conn: &mut Conn) -> Result<PathBuf, StoreError> {
+    #[derive(QueryableByName)]
+    struct Main {
+        #[diesel(sql_type = Text)]
+        file: String,
+    }
+    let main: Main = diesel::sql_query("SELECT file FROM pragma_database_list WHERE name = 'main'").get_result(conn)?;
+    Ok(PathBuf::from(main.file + "-wal"))
+}
+
+/// Runs a checkpoint; whether it was complete.
+fn checkpoint(conn: &mut Conn, pragma: &str) -> Result<bool, StoreError> {
+    #[derive(QueryableByName)]
+    struct Checkpoint {
+        #[diesel(sql_type = Integer)]
+        busy: i32,
+    }
+    let done: Checkpoint = diesel::sql_query(pragma).get_result(conn)?;
+    Ok(done.busy == 0)
 }
 
 #[derive(Debug)]

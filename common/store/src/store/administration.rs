@@ -76,8 +76,7 @@ impl Store {
 
     /// Every key with this prefix, revoked ones included: the caller compares hashes in constant time.
     pub async fn api_keys_by_prefix(&self, prefix: &str) -> Result<Vec<ApiKey>, StoreError> {
-        let prefix = prefix.to_owned();
-        run!(self, read, organisations::api_keys_by_prefix(&prefix))
+        self.api_keys_grouped(prefix).await
     }
 
     /// An organisation's keys, oldest first.

@@ -6,7 +6,7 @@ use proofmill_vault::SealedRef;
 use super::{Store, run, run_once};
 use crate::error::StoreError;
 use crate::model::{
-    Answer, Attempt, AttemptWithSession, BindTerminal, NewAttempt, NewSession, OpenAttempt, Opening, Session,
+    Answer, Attempt, AttemptWithSession, BindTerminal, NewAttempt, NewSession, Offer, OpenAttempt, Opening, Session,
     Submission, SubmitResult,
 };
 
@@ -53,24 +53,14 @@ impl Store {
         id: &AttemptId,
         now: Timestamp,
     ) -> Result<Option<AttemptWithSession>, StoreError> {
-        match self.attempt_as_is(organisation, id).await? {
+        match self.attempt_grouped(organisation, id).await? {
             Some(found) if found.session.is_due(now) => {
                 let session = found.session.id;
                 let _: Option<Session> = run!(self, write, expiry::expire_and_get(&session, now))?;
-                self.attempt_as_is(organisation, id).await
+                self.attempt_grouped(organisation, id).await
             }
             found => Ok(found),
         }
-    }
-
-    /// An attempt with its session, which may be past its time.
-    async fn attempt_as_is(
-        &self,
-        organisation: Option<&OrganisationId>,
-        id: &AttemptId,
-    ) -> Result<Option<AttemptWithSession>, StoreError> {
-        let (organisation, id) = (organisation.cloned(), id.clone());
-        run!(self, read, attempts::get(organisation.as_ref(), &id))
     }
 
     /// A session's attempts, oldest first.
@@ -122,8 +112,7 @@ impl Store {
         answer: Option<Answer<SubmitResult>>,
         now: Timestamp,
     ) -> Result<SubmitResult, StoreError> {
-        let id = id.clone();
-        run_once!(self, answer, now, submit::submit(&id, &submission, now))
+        self.submit_grouped(Offer { attempt: id.clone(), submission, answer, now }).await
     }
 
     /// Creates a session with an attempt whose evidence is accepted at once: all of it or nothing.

@@ -2,6 +2,8 @@
 
 mod administration;
 mod attempts;
+mod gather;
+mod grouped;
 mod reader_keys;
 mod sessions;
 mod sweeps;
@@ -32,6 +34,7 @@ pub enum StoreKind {
 #[derive(Clone)]
 pub struct Store {
     pool: Pool,
+    groups: grouped::Groups,
 }
 
 #[derive(Clone)]
@@ -108,7 +111,7 @@ impl Store {
                     return Err(StoreError::Configuration(expected.into()));
                 }
             };
-            Ok(Store { pool })
+            Ok(Store { pool, groups: grouped::Groups::new() })
         })
         .await
     }

@@ -1,18 +1,18 @@
 //! Public keys of readers that sign what they read.
 
-use proofmill_contract::{OrganisationId, Timestamp};
+use proofmill_contract::{OrganisationId, ReaderKeyId, Timestamp};
 
 use super::{Store, run};
 use crate::error::StoreError;
-use crate::model::{NewReaderKey, ReaderKey};
+use crate::model::{NewReaderKey, ReaderKey, RegisterReaderKey};
 
 /// Every method fails with `Unavailable` when the database does; other errors are named where they occur.
 impl Store {
-    /// Registers a reader's key.
+    /// Registers a reader's key, unless the organisation has or had the same one under any name.
     ///
     /// # Errors
     /// `Conflict` if the organisation has or had a key of this name, or does not exist.
-    pub async fn create_reader_key(&self, new: NewReaderKey, now: Timestamp) -> Result<ReaderKey, StoreError> {
+    pub async fn create_reader_key(&self, new: NewReaderKey, now: Timestamp) -> Result<RegisterReaderKey, StoreError> {
         run!(self, write, reader_keys::create(&new, now))
     }
 
@@ -26,6 +26,16 @@ impl Store {
     pub async fn reader_key(&self, organisation: &OrganisationId, kid: &str) -> Result<Option<ReaderKey>, StoreError> {
         let (organisation, kid) = (organisation.clone(), kid.to_owned());
         run!(self, read, reader_keys::by_kid(&organisation, &kid))
+    }
+
+    /// The organisation's reader key of this id, even if it is revoked.
+    pub async fn reader_key_by_id(
+        &self,
+        organisation: &OrganisationId,
+        id: &ReaderKeyId,
+    ) -> Result<Option<ReaderKey>, StoreError> {
+        let (organisation, id) = (organisation.clone(), id.clone());
+        run!(self, read, reader_keys::by_id(&organisation, &id))
     }
 
     /// Up to `limit` of the organisation's reader keys that are not revoked, oldest first.

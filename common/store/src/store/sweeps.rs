@@ -2,7 +2,7 @@
 
 use proofmill_contract::Timestamp;
 
-use super::{Store, run};
+use super::{Pool, Store, run};
 use crate::error::StoreError;
 use crate::model::Backlog;
 
@@ -16,6 +16,26 @@ impl Store {
     /// Cancels attempts that were opened and not submitted in time; nobody is charged.
     pub async fn cancel_stale_handoffs(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
         run!(self, write, expiry::cancel_stale_handoffs(now, limit))
+    }
+
+    /// Finishes withdrawals that waited for a delivery in flight, once it has ended or its time is over; so many of
+    /// `limit`.
+    pub async fn finish_withdrawals(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        // Asked first: almost always there is none, and the writer's place is not taken.
+        if run!(self, read, cancel::ready_withdrawals(now, 1))?.is_empty() {
+            return Ok(0);
+        }
+        run!(self, write, cancel::finish_withdrawals(now, limit))
+    }
+
+    /// Removes what was destroyed from the database's own log as well: a row's old bytes stand in SQLite's write-ahead
+    /// log until it is emptied. `false` if somebody was reading or writing for too long; the next call tries again.
+    /// PostgreSQL manages its log itself.
+    pub async fn empty_log(&self) -> Result<bool, StoreError> {
+        match self.pool.clone() {
+            Pool::Sqlite(pool) => super::blocking(move || pool.empty_log()).await,
+            Pool::Postgres(_) => Ok(true),
+        }
     }
 
     /// Destroys payloads whose retention is over.

@@ -1,5 +1,6 @@
 //! Endpoints, their secrets and keys, events, deliveries.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use proofmill_contract::{DeliveryId, EncryptionKeyId, EndpointId, EventId, OrganisationId, Timestamp};
@@ -160,7 +161,8 @@ impl Store {
     }
 
     /// Claims deliveries that are due and marks them `sending`: at most `per_endpoint` of one endpoint are in flight at a
-    /// time, over all senders, so that a slow one cannot fill the batch; none of an endpoint whose breaker is open.
+    /// time, over all senders, so that a slow one cannot fill the batch; none of an endpoint whose breaker is open; and no
+    /// organisation, nor all that is slow together, gets all of the sender's room.
     pub async fn claim_deliveries(&self, request: ClaimRequest, now: Timestamp) -> Result<Claimed, StoreError> {
         run!(self, write, claims::claim(&request, now))
     }
@@ -173,7 +175,17 @@ impl Store {
         lease_for: Duration,
         now: Timestamp,
     ) -> Result<Vec<DueDelivery>, StoreError> {
-        let request = ClaimRequest { limit, per_endpoint, probes: limit, lease_for, after: None };
+        let request = ClaimRequest {
+            limit,
+            reserved: 0,
+            per_endpoint,
+            per_new_endpoint: per_endpoint,
+            per_organisation: usize::MAX,
+            paces: Arc::default(),
+            probes: limit,
+            lease_for,
+            after: None,
+        };
         Ok(self.claim_deliveries(request, now).await?.deliveries)
     }
 

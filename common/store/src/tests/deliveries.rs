@@ -1,6 +1,7 @@
 //! Deliveries: who gets one, who sends it, how it ends, how long its payload lives.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use proofmill_contract::events::EventType;
@@ -30,6 +31,8 @@ on_both!(
     failures_in_a_row_open_a_breaker_that_every_sender_sees,
     endpoints_on_probation_share_little_room,
     what_was_written_to_an_endpoint_that_went_meanwhile_ends,
+    a_retry_or_replay_during_the_last_try_begins_a_fresh_schedule_when_it_fails,
+    a_retry_during_a_try_that_ends_the_matter_changes_nothing,
 );
 
 /// An event of a session of its own, made by cancelling it.
@@ -40,6 +43,21 @@ async fn cancelled_session(world: &World, endpoints: Option<Vec<EndpointId>>, no
 
 async fn claim(world: &World, now: Timestamp) -> Vec<DueDelivery> {
     world.store.claim_due_deliveries(100, 100, LEASE, now).await.unwrap()
+}
+
+/// With room for everything.
+fn request(limit: usize) -> ClaimRequest {
+    ClaimRequest {
+        limit,
+        reserved: 0,
+        per_endpoint: 100,
+        per_new_endpoint: 100,
+        per_organisation: 1_000,
+        paces: Arc::default(),
+        probes: 100,
+        lease_for: LEASE,
+        after: None,
+    }
 }
 
 async fn all(world: &World) -> Vec<Delivery> {
@@ -171,7 +189,7 @@ async fn every_endpoint_gets_its_turn_however_many_there_are(world: World) {
     let mut claimed = BTreeSet::new();
     let mut claims = 0;
     while claimed.len() < 601 {
-        let request = ClaimRequest { limit: 100, per_endpoint: 1, probes: 1, lease_for: LEASE, after };
+        let request = ClaimRequest { per_endpoint: 1, probes: 1, after, ..request(100) };
         let some = world.store.claim_deliveries(request, START).await.unwrap();
         claimed.extend(some.deliveries.into_iter().map(|due| due.endpoint_id));
         after = some.after;
@@ -301,7 +319,7 @@ async fn endpoints_on_probation_share_little_room(world: World) {
     }
     end(&world, claim(&world, START).await, false, START).await;
     let later = START.plus(Duration::from_secs(8));
-    let request = || ClaimRequest { limit: 100, per_endpoint: 100, probes: 3, lease_for: LEASE, after: None };
+    let request = || ClaimRequest { probes: 3, ..request(100) };
     let probes = world.store.claim_deliveries(request(), later).await.unwrap().deliveries;
     assert_eq!(probes.len(), 3);
     assert!(world.store.claim_deliveries(request(), later).await.unwrap().deliveries.is_empty());
@@ -426,7 +444,11 @@ async fn retry_and_replay_begin_a_fresh_schedule_while_the_payload_lives(world: 
     cancelled_session(&world, None, START).await;
     let due = claim(&world, START).await.remove(0);
     let replay = |now| store.replay_event(mine, &due.event_id, now);
-    assert_eq!(replay(START).await.unwrap(), ReplayResult::Replayed(0), "it is being sent");
+    assert_eq!(replay(START).await.unwrap(), ReplayResult::Replayed(1), "tried afresh if this fails");
+    // It failed: it is due at once, and this time nobody asks for more.
+    let failed = DeliveryOutcome::Retry { at: START, status: Some(500), error: "500".into(), maybe_received: false };
+    record(&world, &due, failed, START).await;
+    let due = claim(&world, START).await.remove(0);
     let failed = DeliveryOutcome::Failed {
         reason: "schedule_exhausted".into(),
         status: Some(500),
@@ -458,6 +480,65 @@ async fn retry_and_replay_begin_a_fresh_schedule_while_the_payload_lives(world: 
     let other = new_organisation(store).await;
     assert_eq!(store.replay_event(&other, &due.event_id, end).await.unwrap(), ReplayResult::NotFound);
     assert!(matches!(store.retry_delivery(&other, &due.id, end).await.unwrap(), RetryResult::NotFound));
+}
+
+/// A delivery in its last try.
+async fn last_try(world: &World) -> DueDelivery {
+    cancelled_session(world, None, START).await;
+    world.store.execute("UPDATE deliveries SET tries = 7 WHERE status = 'pending'").await.unwrap();
+    let due = claim(world, START).await.remove(0);
+    assert_eq!(due.try_number, 8);
+    due
+}
+
+fn exhausted() -> DeliveryOutcome {
+    let reason = "schedule_exhausted".to_owned();
+    DeliveryOutcome::Failed { reason, status: Some(500), error: None, maybe_received: false }
+}
+
+async fn a_retry_or_replay_during_the_last_try_begins_a_fresh_schedule_when_it_fails(world: World) {
+    // Without retention nothing would be left to send of one that failed.
+    let endpoint = world.endpoint(EventType::ALL.to_vec(), 0, START).await;
+    world.key(&endpoint, START).await;
+    let (store, mine) = (&world.store, &world.organisation);
+    let later = START.plus(Duration::from_secs(2));
+    for (retry, lost) in [(true, false), (false, false), (true, true)] {
+        let due = last_try(&world).await;
+        if retry {
+            let RetryResult::Retried(asked) = store.retry_delivery(mine, &due.id, START).await.unwrap() else {
+                panic!()
+            };
+            assert_eq!(asked.status, DeliveryStatus::Sending);
+        } else {
+            assert_eq!(store.replay_event(mine, &due.event_id, START).await.unwrap(), ReplayResult::Replayed(1));
+        }
+        let now = if lost { START.plus(LEASE) } else { later };
+        if !lost {
+            assert!(record(&world, &due, exhausted(), now).await);
+        }
+        let again = claim(&world, now).await.remove(0);
+        assert_eq!((&again.id, again.try_number, &again.payload), (&due.id, 1, &due.payload));
+        // Once asked, once begun afresh.
+        assert!(record(&world, &again, exhausted(), now).await);
+        let ended = all(&world).await.into_iter().find(|delivery| delivery.id == due.id).unwrap();
+        assert_eq!((ended.status, ended.payload_available), (DeliveryStatus::Failed, false));
+        assert_eq!(ended.reason.as_deref(), Some("schedule_exhausted"));
+        assert!(matches!(store.retry_delivery(mine, &due.id, now).await.unwrap(), RetryResult::PayloadExpired));
+    }
+}
+
+async fn a_retry_during_a_try_that_ends_the_matter_changes_nothing(world: World) {
+    world.receiver(START).await;
+    let (store, mine) = (&world.store, &world.organisation);
+    let outcomes = [DeliveryOutcome::Delivered { status: 200 }, DeliveryOutcome::EndpointGone];
+    for (outcome, status) in outcomes.into_iter().zip([DeliveryStatus::Delivered, DeliveryStatus::Failed]) {
+        let due = last_try(&world).await;
+        assert!(matches!(store.retry_delivery(mine, &due.id, START).await.unwrap(), RetryResult::Retried(_)));
+        assert!(record(&world, &due, outcome, START).await);
+        let ended = all(&world).await.into_iter().find(|delivery| delivery.id == due.id).unwrap();
+        assert_eq!(ended.status, status);
+        assert!(claim(&world, START.plus(LEASE)).await.is_empty());
+    }
 }
 
 async fn lists_are_filtered_and_kept_apart(world: World) {

@@ -12,6 +12,7 @@ on_both!(
     sixteen_open_one_attempt,
     sixteen_submissions_of_different_bytes_are_one,
     sixteen_workers_get_one_lease,
+    a_submission_that_races_with_a_cancel_is_cancelled_with_it_or_refused,
     settle_cancel_and_expiry_end_a_session_once,
     groups_of_verdicts_in_opposite_order_all_get_written,
 );
@@ -47,6 +48,36 @@ async fn sixteen_submissions_of_different_bytes_are_one(world: World) {
     let accepted = results.iter().filter(|result| matches!(result, SubmitResult::Accepted(_))).count();
     let refused = results.iter().filter(|result| matches!(result, SubmitResult::AlreadySubmitted)).count();
     assert_eq!((accepted, refused), (1, RACERS - 1));
+}
+
+/// Many sessions at once, so that submissions share transactions while the cancels hold rows of theirs.
+async fn a_submission_that_races_with_a_cancel_is_cancelled_with_it_or_refused(world: World) {
+    let mut opened = Vec::new();
+    for _ in 0..RACERS / 2 {
+        let session = world.session(ContractVersion::V2, START).await.id;
+        let attempt = world.attempt(&session, START).await.id;
+        opened.push((session, attempt));
+    }
+    let results = race(|racer| {
+        let (store, (session, attempt)) = (world.store.clone(), opened[racer / 2].clone());
+        async move {
+            if racer % 2 == 0 {
+                (Some(store.submit_evidence(&attempt, submission(1), START).await.unwrap()), None)
+            } else {
+                (None, Some(store.cancel_session(None, &session, START).await.unwrap()))
+            }
+        }
+    })
+    .await;
+    for pair in results.chunks(2) {
+        let [(Some(submitted), _), (_, Some(CancelResult::Cancelled { discarded }))] = pair else { panic!("{pair:?}") };
+        match submitted {
+            SubmitResult::Accepted(_) => assert_eq!(discarded.len(), 1, "its evidence goes with the session"),
+            SubmitResult::SessionTerminal(SessionStatus::Cancelled) => assert!(discarded.is_empty()),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(world.store.outbox_due(100, LEASE, START).await.unwrap().is_empty());
 }
 
 async fn sixteen_workers_get_one_lease(world: World) {

@@ -6,8 +6,8 @@ use proofmill_contract::limits::SESSION_LIFE;
 use proofmill_contract::{ContractVersion, Outcome, SessionId, SessionStatus, Timestamp};
 use serde_json::json;
 
-use super::harness::{FORGED, LEASE, START, World, on_both};
-use crate::{DeliveryFilter, DeliveryOutcome, DeliveryStatus, PageRequest, PublicCancel, ReplayResult};
+use super::harness::{FORGED, LEASE, START, World, on_both, on_sqlite};
+use crate::{DeliveryFilter, DeliveryOutcome, DeliveryStatus, DueDelivery, PageRequest, PublicCancel, ReplayResult};
 
 on_both!(
     a_holder_cancels_an_active_session_once,
@@ -17,7 +17,15 @@ on_both!(
     a_delivered_verdict_stays_and_the_other_endpoints_get_nothing_more,
     a_delivery_that_is_being_sent_is_waited_for_and_an_unknown_outcome_counts_as_delivered,
     an_earlier_event_that_was_delivered_does_not_count,
+    a_withdrawal_whose_holder_left_is_finished_once_by_whoever_sweeps,
+    a_withdrawal_whose_sender_died_is_finished_by_a_sweep_and_keeps_the_verdict,
+    what_was_delivered_before_a_replay_stays_delivered_at_a_withdrawal,
 );
+
+#[test]
+fn what_was_destroyed_is_in_none_of_sqlites_files() {
+    on_sqlite(destroyed_bytes_are_in_no_file);
+}
 
 const TOKEN: [u8; 32] = [7; 32];
 
@@ -168,4 +176,128 @@ async fn an_earlier_event_that_was_delivered_does_not_count(world: World) {
         world.decide(&session, FORGED, START).await;
     }
     assert_eq!(cancel(&world, &session, START).await, PublicCancel::Withdrawn { status: SessionStatus::Cancelled });
+}
+
+fn refused() -> DeliveryOutcome {
+    let at = START.plus(Duration::from_secs(5));
+    DeliveryOutcome::Retry { at, status: Some(500), error: "500".into(), maybe_received: false }
+}
+
+/// A success on its way to one endpoint while its holder withdraws.
+async fn withdrawn_in_flight(world: &World) -> (SessionId, DueDelivery) {
+    let session = world.session(ContractVersion::V2, START).await.id;
+    world.decide(&session, Outcome::Accepted, START).await;
+    let due = world.store.claim_due_deliveries(1, 1, LEASE, START).await.unwrap().remove(0);
+    assert!(matches!(cancel(world, &session, START).await, PublicCancel::SendInFlight { .. }));
+    (session, due)
+}
+
+async fn a_withdrawal_whose_holder_left_is_finished_once_by_whoever_sweeps(world: World) {
+    let receiver = world.receiver(START).await;
+    let (session, due) = withdrawn_in_flight(&world).await;
+    // Repeats join the one that waits.
+    assert!(matches!(cancel(&world, &session, START).await, PublicCancel::SendInFlight { .. }));
+    assert_eq!(world.store.finish_withdrawals(START, 10).await.unwrap(), 0, "the send may still succeed");
+    let later = START.plus(Duration::from_secs(1));
+    assert!(world.store.record_delivery(&due.id, &due.lease_token, refused(), later).await.unwrap());
+
+    let sweeps = (0..4).map(|_| {
+        let store = world.store.clone();
+        tokio::spawn(async move { store.finish_withdrawals(later, 10).await.unwrap() })
+    });
+    let mut finished = 0;
+    for sweep in sweeps.collect::<Vec<_>>() {
+        finished += sweep.await.unwrap();
+    }
+    assert_eq!(finished, 1);
+    assert_eq!(world.reload(&session, later).await.status, SessionStatus::Cancelled);
+    let types = ["verification.session.succeeded", "verification.session.cancelled"];
+    assert_eq!(world.event_types(&session).await, types);
+    let received = world.received(&receiver, later).await;
+    assert_eq!(received.len(), 1);
+    assert_eq!(received[0]["data"]["reason"], "privacy_cancelled_after_terminal_success");
+    assert_eq!(world.store.finish_withdrawals(later, 10).await.unwrap(), 0);
+    // The token was consumed with it.
+    assert_eq!(cancel(&world, &session, later).await, PublicCancel::AlreadyTerminal(SessionStatus::Cancelled));
+    assert_eq!(world.event_types(&session).await, types);
+}
+
+async fn a_withdrawal_whose_sender_died_is_finished_by_a_sweep_and_keeps_the_verdict(world: World) {
+    world.receiver(START).await;
+    let (session, _) = withdrawn_in_flight(&world).await;
+    let until = START.plus(LEASE);
+    assert_eq!(world.store.finish_withdrawals(until.minus(Duration::from_secs(1)), 10).await.unwrap(), 0);
+    assert_eq!(world.store.finish_withdrawals(until, 10).await.unwrap(), 1);
+    assert_eq!(world.store.finish_withdrawals(until, 10).await.unwrap(), 0);
+    assert_eq!(world.reload(&session, until).await.status, SessionStatus::Succeeded);
+    assert_eq!(world.event_types(&session).await, ["verification.session.succeeded"]);
+    assert_eq!(cancel(&world, &session, until).await, PublicCancel::AlreadyTerminal(SessionStatus::Succeeded));
+}
+
+async fn what_was_delivered_before_a_replay_stays_delivered_at_a_withdrawal(world: World) {
+    world.receiver(START).await;
+    for replay_under_way in [false, true] {
+        let session = world.session(ContractVersion::V2, START).await.id;
+        world.decide(&session, Outcome::Accepted, START).await;
+        let due = world.store.claim_due_deliveries(1, 1, LEASE, START).await.unwrap().remove(0);
+        let delivered = DeliveryOutcome::Delivered { status: 200 };
+        assert!(world.store.record_delivery(&due.id, &due.lease_token, delivered, START).await.unwrap());
+        let later = START.plus(Duration::from_secs(9));
+        let replayed = world.store.replay_event(&world.organisation, &due.event_id, later).await.unwrap();
+        assert_eq!(replayed, ReplayResult::Replayed(1));
+        if replay_under_way {
+            let again = world.store.claim_due_deliveries(1, 1, LEASE, later).await.unwrap().remove(0);
+            assert!(matches!(cancel(&world, &session, later).await, PublicCancel::SendInFlight { .. }));
+            assert!(world.store.record_delivery(&again.id, &again.lease_token, refused(), later).await.unwrap());
+        }
+        let kept = PublicCancel::Withdrawn { status: SessionStatus::Succeeded };
+        assert_eq!(cancel(&world, &session, later).await, kept);
+        let filter = DeliveryFilter { event_id: Some(due.event_id), ..Default::default() };
+        let page = world.store.list_deliveries(&world.organisation, filter, PageRequest::default()).await.unwrap();
+        let (state, at) = (page.items[0].status, page.items[0].delivered_at);
+        assert_eq!((state, at, page.items[0].payload_available), (DeliveryStatus::Delivered, Some(START), false));
+        assert_eq!(page.items[0].reason, None);
+    }
+}
+
+async fn destroyed_bytes_are_in_no_file(world: World) {
+    world.receiver(START).await;
+    let session = world.session(ContractVersion::V2, START).await.id;
+    let leased = world.leased(&session, START).await;
+    let wrapped = leased.sealed.wrapped_key.clone();
+    world.settle_one(super::harness::verdict(&leased, Outcome::Accepted), START).await;
+    let due = world.store.claim_due_deliveries(1, 1, LEASE, START).await.unwrap().remove(0);
+    assert!(world.store.record_delivery(&due.id, &due.lease_token, refused(), START).await.unwrap());
+    // What follows the header, which every JWE to this key shares.
+    let payload = due.payload.split_once('.').unwrap().1.as_bytes();
+    let folder = std::path::Path::new(world.url.strip_prefix("sqlite:").unwrap()).parent().unwrap();
+    // A page's part of a long value is shorter than the value.
+    let held = |bytes: &[u8]| {
+        let parts: Vec<&[u8]> = bytes.chunks_exact(40).collect();
+        assert!(!parts.is_empty());
+        std::fs::read_dir(folder).unwrap().any(|file| {
+            let file = std::fs::read(file.unwrap().path()).unwrap();
+            parts.iter().any(|part| file.windows(part.len()).any(|window| window == *part))
+        })
+    };
+    assert!(held(payload) && held(&wrapped), "otherwise this test looks in the wrong place");
+    assert!(world.store.empty_log().await.unwrap());
+    assert!(!held(&wrapped), "settled: its key is gone");
+    assert!(held(payload), "it is still to be sent");
+
+    cancel(&world, &session, START).await;
+    assert!(world.store.empty_log().await.unwrap());
+    assert!(!held(payload));
+    assert!(world.store.empty_log().await.unwrap(), "an empty log stays empty");
+
+    // While somebody reads, the log stays; nobody waits for long, and the next time it goes.
+    world.store.execute("UPDATE organisations SET name = 'Example Bank plc'").await.unwrap();
+    let path = world.url.strip_prefix("sqlite:").unwrap();
+    let mut reader = <diesel::SqliteConnection as diesel::Connection>::establish(path).unwrap();
+    let mut sql = |sql: &str| diesel::connection::SimpleConnection::batch_execute(&mut reader, sql).unwrap();
+    sql("BEGIN; SELECT count(*) FROM sessions");
+    world.store.execute("UPDATE organisations SET name = 'Example Bank'").await.unwrap();
+    assert!(!world.store.empty_log().await.unwrap());
+    sql("COMMIT");
+    assert!(world.store.empty_log().await.unwrap());
 }

@@ -186,7 +186,7 @@ async fn an_endpoint_that_hangs_holds_its_own_cap_and_nobody_elses() {
     for _ in 0..40 {
         world.event(&[&hanging, &well]).await;
     }
-    let config = SenderConfig { in_flight: 8, per_endpoint: 4, ..SenderConfig::default() };
+    let config = SenderConfig { in_flight: 8, reserved: 2, per_endpoint: 4, ..SenderConfig::default() };
     let running = world.start(config, Timeouts { connect: HOUR, total: HOUR });
     until("four that hang", async || (receiver.requests("/hang").len() == 4).then_some(())).await;
     world.until_all(&well, "the others delivered", delivered).await;
@@ -194,6 +194,32 @@ async fn an_endpoint_that_hangs_holds_its_own_cap_and_nobody_elses() {
     let held = world.deliveries(&hanging).await;
     assert_eq!(held.iter().filter(|delivery| delivery.status == DeliveryStatus::Sending).count(), 4);
     assert_eq!(running.metrics.webhook_in_flight.get(), 4);
+    running.abandon();
+}
+
+/// The room of the sender is sixteen, of which an organisation may have eight; ten endpoints of it hang, with forty waiting.
+#[tokio::test]
+async fn many_endpoints_that_hang_hold_their_organisations_share_and_what_is_quick_goes_on() {
+    let (world, receiver) = (World::new().await, Receiver::start().await);
+    receiver.answer("/hang", HANG);
+    let mut hanging = Vec::new();
+    for _ in 0..10 {
+        hanging.push(world.endpoint(&receiver.url("/hang")).await);
+    }
+    let all: Vec<&Endpoint> = hanging.iter().collect();
+    for _ in 0..4 {
+        world.event(&all).await;
+    }
+    let config = SenderConfig { in_flight: 16, reserved: 4, per_organisation: 8, ..SenderConfig::default() };
+    let running = world.start(config, Timeouts { connect: HOUR, total: HOUR });
+    until("its share", async || (receiver.requests("/hang").len() == 8).then_some(())).await;
+    let other = world.another_organisation().await;
+    let well = other.endpoint(&receiver.url("/well")).await;
+    for _ in 0..20 {
+        other.event(&[&well]).await;
+    }
+    other.until_all(&well, "the other organisation's delivered", delivered).await;
+    assert_eq!(receiver.requests("/hang").len(), 8, "and no more meanwhile");
     running.abandon();
 }
 
@@ -206,7 +232,9 @@ async fn an_open_breaker_holds_deliveries_back_costs_them_no_try_and_closes_when
     for _ in 0..12 {
         world.event(&[&sick]).await;
     }
-    let running = world.start(SenderConfig::default(), Timeouts::default());
+    // All at once, as to an endpoint that has been quick for a while.
+    let config = SenderConfig { per_new_endpoint: 32, ..SenderConfig::default() };
+    let running = world.start(config, Timeouts::default());
     world.until_all(&sick, "the first tries", |d| d.tries == 1 && d.status == DeliveryStatus::Pending).await;
     assert_eq!(world.store.backlog(world.clock.now()).await.unwrap().breakers_open, 1);
     // One that comes now is not even tried, while another endpoint's are.

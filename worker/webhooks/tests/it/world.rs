@@ -9,7 +9,7 @@ use proofmill_contract::events::EventType;
 use proofmill_contract::ids::signing_secret;
 use proofmill_contract::{
     Clock, ContractVersion, EncryptionKeyId, EndpointId, ManualClock, OrganisationId, OrganisationPolicy, SessionId,
-    ShareFields,
+    ShareFields, Timestamp,
 };
 use proofmill_jose::DecryptionKey;
 use proofmill_store::{
@@ -27,7 +27,7 @@ pub struct World {
     pub clock: Arc<ManualClock>,
     pub deployment: Arc<DeploymentKey>,
     pub organisation: OrganisationId,
-    _folder: tempfile::TempDir,
+    _folder: Arc<tempfile::TempDir>,
 }
 
 /// An endpoint as its owner knows it.
@@ -58,25 +58,22 @@ impl Running {
 
 impl World {
     pub async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = Arc::new(tempfile::tempdir().unwrap());
         let url = format!("sqlite:{}", folder.path().join("store.sqlite").display());
         let store = Store::open(StoreConfig { url, pool_size: 4 }).await.unwrap();
         store.migrate().await.unwrap();
         // Receivers hold signatures against their own clocks, so it starts at the real time.
-        let now = SystemClock.now();
-        let organisation = OrganisationId::generate(now, &mut rand::rng());
-        let new = NewOrganisation {
-            id: organisation.clone(),
-            name: "Example Bank".into(),
-            default_contract_version: ContractVersion::V2,
-            policy: OrganisationPolicy::sandbox(),
-            sandbox: true,
-            document_id_key_sealed: vec![1],
-            human_id_key_sealed: vec![2],
-        };
-        store.create_organisation(new, now).await.unwrap();
+        let clock = Arc::new(ManualClock::new(SystemClock.now()));
+        let organisation = new_organisation(&store, clock.now()).await;
         let deployment = Arc::new(DeploymentKey::from_bytes([7; 32]));
-        Self { store, clock: Arc::new(ManualClock::new(now)), deployment, organisation, _folder: folder }
+        Self { store, clock, deployment, organisation, _folder: folder }
+    }
+
+    /// The same store and clock as another organisation sees them.
+    pub async fn another_organisation(&self) -> Self {
+        let organisation = new_organisation(&self.store, self.clock.now()).await;
+        let (store, clock) = (self.store.clone(), self.clock.clone());
+        Self { store, clock, deployment: self.deployment.clone(), organisation, _folder: self._folder.clone() }
     }
 
     pub async fn endpoint(&self, url: &str) -> Endpoint {
@@ -277,4 +274,19 @@ async fn read(stream: &mut TcpStream) -> Option<Request> {
         }
     }
     Some(Request { line, headers, body })
+}
+
+async fn new_organisation(store: &Store, now: Timestamp) -> OrganisationId {
+    let organisation = OrganisationId::generate(now, &mut rand::rng());
+    let new = NewOrganisation {
+        id: organisation.clone(),
+        name: "Example Bank".into(),
+        default_contract_version: ContractVersion::V2,
+        policy: OrganisationPolicy::sandbox(),
+        sandbox: true,
+        document_id_key_sealed: vec![1],
+        human_id_key_sealed: vec![2],
+    };
+    store.create_organisation(new, now).await.unwrap();
+    organisation
 }
