@@ -34,7 +34,7 @@ pub struct EngineArgs {
     #[arg(long, value_enum, default_value = "auto", env = "PROOFMILL_DEVICE")]
     pub device: DeviceChoice,
     /// Processor threads, for documents and pictures and for libtorch alike [default: one per core]
-    #[arg(long, value_name = "N", env = "PROOFMILL_THREADS")]
+    #[arg(long, value_name = "N", env = "PROOFMILL_THREADS", value_parser = thread_count)]
     pub threads: Option<usize>,
     /// How faces are batched
     #[command(flatten)]
@@ -52,8 +52,8 @@ pub struct BatchArgs {
     /// attempts on a GPU]
     #[arg(long, value_name = "MIB", env = "PROOFMILL_FACE_MEMORY", value_parser = clap::value_parser!(u32).range(16..))]
     pub face_memory: Option<u32>,
-    /// Record when attempts reach the batcher and how long batches take, in a CSV file for the batch simulator; neither ids nor
-    /// times of day
+    /// Record when attempts reach the batcher and how long batches take, in a new CSV file for the batch simulator; neither ids
+    /// nor times of day
     #[arg(long, value_name = "FILE", env = "PROOFMILL_RECORD_ARRIVALS")]
     pub record_arrivals: Option<PathBuf>,
 }
@@ -86,11 +86,29 @@ impl EngineArgs {
     }
 }
 
+/// Most processor threads that may be asked for.
+const MOST_THREADS: usize = 1024;
+
+/// Reads a number of threads.
+///
+/// # Errors
+/// It is no number from 1 to 1024.
+pub fn thread_count(text: &str) -> Result<usize, String> {
+    let threads = text.parse().map_err(|_| "not a number of threads".to_owned())?;
+    if (1..=MOST_THREADS).contains(&threads) {
+        Ok(threads)
+    } else {
+        Err(format!("{threads} is not in 1..={MOST_THREADS}"))
+    }
+}
+
 /// The number of threads, one for each core unless asked otherwise; also sizes the processor pool, which must happen before
 /// its first use.
 pub fn processor_threads(asked: Option<usize>) -> usize {
-    let threads =
-        asked.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1).clamp(1, 1024);
+    let threads = asked
+        .or_else(|| std::thread::available_parallelism().ok().map(usize::from))
+        .unwrap_or(1)
+        .clamp(1, MOST_THREADS);
     // Fails only if the pool exists: then its size is what the first caller asked for.
     if rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
@@ -210,6 +228,14 @@ mod tests {
             device: DeviceChoice::Cpu,
             threads: Some(1),
             batch: BatchArgs::default(),
+        }
+    }
+
+    #[test]
+    fn numbers_of_threads_out_of_range_are_refused() {
+        assert_eq!((thread_count("1"), thread_count("1024")), (Ok(1), Ok(1024)));
+        for absurd in ["0", "1025", "-1", "two", ""] {
+            assert!(thread_count(absurd).is_err(), "{absurd}");
         }
     }
 

@@ -63,6 +63,12 @@ pub enum PackError {
         /// What the operating system said.
         error: std::io::Error,
     },
+    /// What should be a file is a folder, a pipe or a device.
+    #[error("{}: not a regular file", path.display())]
+    NotRegular {
+        /// Where it lies.
+        path: PathBuf,
+    },
     /// A file is larger than any file of a pack may be.
     #[error("{}: {bytes} bytes, more than the {limit} allowed", path.display())]
     TooLarge {

@@ -243,6 +243,10 @@ impl Matcher {
         let unreadable = |error: ImageError| FaceReason::ImageUnreadable(error.fault());
         let portrait = Picture::decode(portrait, &self.policy.portrait_limits, &PORTRAIT_FORMATS)
             .map_err(|error| FaceFailure::Portrait(unreadable(error)))?;
+        // The same file twice needs no decoding to be known.
+        if selfies.iter().enumerate().any(|(index, selfie)| selfies[index + 1..].contains(selfie)) {
+            return Err(FaceFailure::Selfie(FaceReason::FramesIdentical));
+        }
         let frames = selfies
             .par_iter()
             .map(|selfie| Picture::decode(selfie, &self.policy.selfie_limits, &SELFIE_FORMATS))

@@ -110,6 +110,43 @@ fn every_cut_is_named() {
     }
 }
 
+/// Cuts whose marks were put right again: the tile-part's length, or none, and an end marker.
+#[test]
+fn a_cut_inside_a_packet_is_named_whatever_was_written_over_it() {
+    let (_, codestream) = encode(3, 8, false);
+    let tile = codestream.windows(4).position(|w| w == [0xff, 0x90, 0, 10]).unwrap();
+    let with_length = |end: usize, length: usize| {
+        let mut out = codestream[..end].to_vec();
+        out[tile + 6..tile + 10].copy_from_slice(&(length as u32).to_be_bytes());
+        out.extend([0xff, 0xd9]);
+        out
+    };
+    let whole = codestream.len() - 2;
+    assert_eq!(fault(&with_length(whole, 0)), None);
+    for share in [0.05, 0.3, 0.6, 0.9, 0.99] {
+        let end = tile + 14 + ((whole - tile - 14) as f64 * share) as usize;
+        for length in [0, end - tile] {
+            for bytes in [with_length(end, length), jp2(&with_length(end, length), WIDTH, HEIGHT, 3)] {
+                assert_eq!(fault(&bytes), Some(ImageFault::Truncated), "{share} {length}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_size_that_both_headers_make_up_is_named() {
+    let (_, codestream) = encode(3, 8, false);
+    for (width, height) in [(WIDTH * 2, HEIGHT * 2), (WIDTH + 40, HEIGHT + 40)] {
+        let mut lying = codestream.clone();
+        // The picture's size, and that of its one tile.
+        for at in [8, 24] {
+            lying[at..at + 4].copy_from_slice(&width.to_be_bytes());
+            lying[at + 4..at + 8].copy_from_slice(&height.to_be_bytes());
+        }
+        assert!(fault(&jp2(&lying, width, height, 3)).is_some(), "{width}x{height}");
+    }
+}
+
 #[test]
 fn bombs_and_lies_about_the_size_are_named() {
     let (_, codestream) = encode(3, 8, false);

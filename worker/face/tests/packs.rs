@@ -51,6 +51,26 @@ fn original(file: &str) -> Option<Vec<u8>> {
 }
 
 #[test]
+fn a_pipe_or_a_folder_instead_of_a_file_is_named_and_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let description = folder.path().join("pack.toml");
+    let pipe = |path: &Path| assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+    pipe(&description);
+    let error = refusal(folder.path());
+    assert!(matches!(&error, PackError::NotRegular { path } if *path == description), "{error}");
+    std::fs::remove_file(&description).unwrap();
+    std::fs::create_dir(&description).unwrap();
+    assert!(matches!(refusal(folder.path()), PackError::NotRegular { .. }));
+
+    let Some(copy) = altered(EMBEDDER, b"") else { return };
+    let weights = copy.path().join(EMBEDDER);
+    std::fs::remove_file(&weights).unwrap();
+    pipe(&weights);
+    let error = refusal(copy.path()).to_string();
+    assert!(error.contains(EMBEDDER) && error.ends_with("not a regular file"), "{error}");
+}
+
+#[test]
 fn the_default_pack_is_identified_by_name_version_digest_and_operating_point() {
     let Some(folder) = common::pack_folder() else { return };
     let pack = Pack::load(&folder, LoadOptions::default()).unwrap();

@@ -5,8 +5,8 @@
 mod common;
 
 use common::pictures::{
-    blurred, cropped, jpeg, mirrored, noisy, off_a_screen, photo, scaled, shifted, tilted, tinted, toned, turned,
-    wavelet_smoothed,
+    blurred, cropped, jpeg, mirrored, noisy, off_a_screen, photo, scaled, shifted, stretched, tilted, tinted, toned,
+    turned, wavelet_smoothed,
 };
 use proofmill_face::face::replay::Detail;
 use proofmill_face::{Chip, DecodeLimits, Matcher, RgbImage, decode};
@@ -47,6 +47,17 @@ fn changes() -> Vec<Change> {
         let resized = move |image: &RgbImage, _| scaled(image, (image.width() as f64 * share) as usize);
         add(&format!("resized to {share}"), Box::new(resized));
     }
+    for width in [0.7, 0.74, 0.78, 0.88, 1.12, 1.25, 1.3, 1.35] {
+        add(&format!("{width} times as wide"), Box::new(move |image, _| stretched(image, width, 1.0)));
+    }
+    for height in [0.75, 0.8] {
+        add(&format!("{height} times as high"), Box::new(move |image, _| stretched(image, 1.0, height)));
+    }
+    add("0.85 times as wide and mirrored", Box::new(|image, _| mirrored(&stretched(image, 0.85, 1.0))));
+    let wide_and_soft = |image: &RgbImage, eyes: f32| {
+        mirrored(&blurred(&stretched(image, 1.25, 1.0), ((eyes * 0.06).round() as usize).max(2)))
+    };
+    add("1.25 times as wide, blurred and mirrored", Box::new(wide_and_soft));
     for share in [0.85, 0.7] {
         add(&format!("cropped to {share}"), Box::new(move |image, _| cropped(image, share)));
     }
@@ -108,7 +119,11 @@ fn a_copy_of_the_portrait_is_found_however_it_was_changed() {
                     println!("{name} {how}: no face");
                     continue;
                 };
-                least = least.min(portrait.correlation(&Detail::of(&chip)));
+                let found = portrait.correlation(&Detail::of(&chip));
+                if found < limit {
+                    println!("{name} {how}: {found:.3}");
+                }
+                least = least.min(found);
             }
             (how.clone(), least)
         })
@@ -133,8 +148,7 @@ fn a_copy_cut_through_the_face_is_found() {
         let soft = blurred(&part, (eyes * 0.06) as usize);
         let soft = portrait.correlation(&Detail::of(&face(matcher, &soft).unwrap().0));
         println!("{name}: {found:.3}, blurred {soft:.3}");
-        // Cut and blurred, half of them get through: a known gap.
-        assert!(found >= matcher.policy().replay.correlation, "{name}: {found}");
+        assert!(found.min(soft) >= matcher.policy().replay.correlation, "{name}: {found} {soft}");
     }
 }
 

@@ -37,7 +37,8 @@ const NAMED: usize = 20;
 pub const HELP: &str = "\
 The list has a header; `same` is 1, true, yes or 0, false, no. Column a is the reference and must pass the gates of a
 document's portrait, column b the probe and must pass those of a selfie. Other columns are left alone; paths are relative
-to the list's folder. Everything stays on this machine.
+to the list's folder. Everything stays on this machine. A pack that is not for commercial use runs here without being
+asked for: its licence is yours to keep.
 
 Exit status: 0 evaluated, 1 evaluated with files that could not be read or with nothing to compare, 2 could not run";
 

@@ -1,7 +1,7 @@
 //! Records arrivals for the batch simulator: lanes, times since the start, sizes and running times. Nothing that says whose.
 
 use std::fs::File;
-use std::io::{BufWriter, Write as _};
+use std::io::{BufWriter, ErrorKind, Write as _};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -17,7 +17,14 @@ pub(super) struct Recorder {
 impl Recorder {
     pub(super) fn create(path: &Path) -> anyhow::Result<Self> {
         let context = || format!("cannot record arrivals in {}", path.display());
-        let mut file = BufWriter::new(File::create(path).with_context(context)?);
+        // Never over a file that is there: it may be anything, and a named pipe would be waited for.
+        let file = match File::create_new(path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                anyhow::bail!("cannot record arrivals in {}: it exists already; name a new file", path.display());
+            }
+            opened => opened.with_context(context)?,
+        };
+        let mut file = BufWriter::new(file);
         writeln!(file, "{}", TraceRow::HEADER).with_context(context)?;
         Ok(Self { file: Mutex::new(Some(file)) })
     }

@@ -21,6 +21,7 @@ const NOTICE: &str =
 const COMPARE_HELP: &str = "\
 A development tool: it shows the distance, which the product never does. A is judged as a document's portrait, B as a selfie.
 `decision` is about the distance alone; `gates` says what the product would refuse. Everything stays on this machine.
+A pack that is not for commercial use runs here without being asked for: its licence is yours to keep.
 
 Exit status: 0 match, 1 no match or no face, 2 could not run (a picture cannot be read, the pack does not load)";
 

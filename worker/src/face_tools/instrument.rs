@@ -22,7 +22,7 @@ pub struct ToolArgs {
     #[arg(long, value_enum, default_value = "auto", env = "PROOFMILL_DEVICE")]
     pub device: DeviceChoice,
     /// Processor threads, for pictures and for libtorch alike [default: one per core]
-    #[arg(long, value_name = "N", env = "PROOFMILL_THREADS")]
+    #[arg(long, value_name = "N", env = "PROOFMILL_THREADS", value_parser = settings::thread_count)]
     pub threads: Option<usize>,
     /// Limits of the face gates
     #[command(flatten)]

@@ -20,7 +20,7 @@ pub struct BenchArgs {
     #[arg(long, value_enum, default_value = "auto", env = "PROOFMILL_DEVICE")]
     device: DeviceChoice,
     /// Processor threads [default: one per core]
-    #[arg(long, value_name = "N", env = "PROOFMILL_THREADS")]
+    #[arg(long, value_name = "N", env = "PROOFMILL_THREADS", value_parser = settings::thread_count)]
     threads: Option<usize>,
     /// Batch sizes [default: 1 to 32, on a CUDA device to 512]
     #[arg(long, value_name = "N", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=4096))]

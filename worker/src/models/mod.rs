@@ -8,6 +8,10 @@ mod import;
 
 use clap::Subcommand;
 
+const ANY_LICENCE: &str = "\
+A pack that is not for commercial use runs here without being asked for, to be checked and measured: its licence is yours to
+keep. A worker that serves takes it only with --allow-non-commercial.";
+
 /// `proofmill-worker models`.
 #[derive(Subcommand, Debug)]
 pub enum ModelsCommand {
@@ -17,10 +21,12 @@ pub enum ModelsCommand {
     List(check::ListArgs),
     /// Check a pack: every file's sha256, that its networks build on the device and pass their self-test, what is known of its
     /// accuracy
+    #[command(after_help = ANY_LICENCE)]
     Check(check::CheckArgs),
     /// Make a pack of a TorchScript network (N x 3 x H x W to N x D)
     Import(Box<import::ImportArgs>),
     /// Measure a pack's networks on this machine, by batch size
+    #[command(after_help = ANY_LICENCE)]
     Bench(bench::BenchArgs),
 }
 

@@ -276,6 +276,9 @@ async fn a_recording_of_arrivals_says_when_and_how_many_and_never_whose() {
     for attempt in &submitted {
         assert!(!text.contains(attempt.as_str()));
     }
+    let again = FaceService::over(face.matcher().clone(), Vec::new(), None, &batch, world.metrics.clone());
+    assert!(again.err().unwrap().to_string().contains("exists already"));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
     let nowhere = BatchArgs { record_arrivals: Some(folder.path().join("no/where.csv")), ..BatchArgs::default() };
     let refused = FaceService::over(face.matcher().clone(), Vec::new(), None, &nowhere, world.metrics.clone());
     assert!(refused.err().unwrap().to_string().contains("where.csv"));

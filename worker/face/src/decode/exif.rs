@@ -75,11 +75,19 @@ fn read(tiff: &[u8]) -> Option<Orientation> {
     for entry in 0..entries {
         let at = directory.checked_add(2 + entry * 12)?;
         if u16_at(at)? == 0x0112 {
+            // The standard asks for a SHORT; some phones write a LONG.
             const SHORT: u16 = 3;
-            if u16_at(at + 2)? != SHORT {
-                return None;
-            }
-            return Orientation::from_tag(u16_at(at + 8)?);
+            const LONG: u16 = 4;
+            let value = at + 8;
+            return Orientation::from_tag(match u16_at(at + 2)? {
+                SHORT => u16_at(value)?,
+                LONG => {
+                    let (first, second) = (u16_at(value)?, u16_at(value + 2)?);
+                    let (low, high) = if little { (first, second) } else { (second, first) };
+                    (high == 0).then_some(low)?
+                }
+                _ => return None,
+            });
         }
     }
     None
@@ -132,6 +140,30 @@ mod tests {
                 let upright = orientation(&block(tag, little)).apply(numbered());
                 assert_eq!(reds(&upright), (w, h, order.to_vec()), "tag {tag}");
             }
+        }
+    }
+
+    /// The same block with its orientation as a LONG.
+    fn long_block(tag: u32, little: bool) -> Vec<u8> {
+        let mut out = block(0, little);
+        let (kind, value) = (out.len() - 10, out.len() - 4);
+        out[kind..kind + 2].copy_from_slice(&if little { 4u16.to_le_bytes() } else { 4u16.to_be_bytes() });
+        out[value..].copy_from_slice(&if little { tag.to_le_bytes() } else { tag.to_be_bytes() });
+        out
+    }
+
+    #[test]
+    fn an_orientation_stored_as_a_long_counts_and_as_anything_else_does_not() {
+        for little in [true, false] {
+            for tag in 1..=8 {
+                assert_eq!(orientation(&long_block(tag.into(), little)), orientation(&block(tag, little)), "tag {tag}");
+            }
+            assert_ne!(orientation(&long_block(6, little)), Orientation::UPRIGHT);
+            assert_eq!(orientation(&long_block(0x0001_0006, little)), Orientation::UPRIGHT);
+            let mut bytes = block(6, little);
+            let kind = bytes.len() - 10;
+            bytes[kind..kind + 2].copy_from_slice(&if little { 1u16.to_le_bytes() } else { 1u16.to_be_bytes() });
+            assert_eq!(orientation(&bytes), Orientation::UPRIGHT);
         }
     }
 

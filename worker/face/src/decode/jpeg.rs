@@ -1,5 +1,6 @@
 //! JPEG (ISO/IEC 10918-1): baseline, extended and progressive, grey, YCbCr, RGB, CMYK and YCCK.
 
+mod ahead;
 mod bits;
 mod entropy;
 
@@ -52,7 +53,7 @@ impl Outline {
         let mut at = 2;
         let mut frame: Option<(u64, u64)> = None;
         let mut census = Census::new();
-        let mut orientation = Orientation::UPRIGHT;
+        let mut orientation = None;
         let mut scans = 0;
         loop {
             let marker = next_marker(bytes, &mut at).ok_or(CUT)?;
@@ -85,8 +86,12 @@ impl Outline {
                 0xdc => return Err(ImageError::Unsupported("JPEG that names its height after the scan".to_owned())),
                 0xdd => census.interval(segment)?,
                 0xe1 => {
-                    if let Some(tiff) = segment.strip_prefix(b"Exif\0\0") {
-                        orientation = exif::orientation(tiff);
+                    // Of several the first: what editors and viewers go by.
+                    if let Some(tiff) = segment.strip_prefix(b"Exif\0\0")
+                        && scans == 0
+                        && orientation.is_none()
+                    {
+                        orientation = Some(exif::orientation(tiff));
                     }
                 }
                 0xda => {
@@ -105,7 +110,7 @@ impl Outline {
         }
         let (width, height) = frame.ok_or_else(|| ImageError::Corrupt("a JPEG without a frame header".to_owned()))?;
         census.finish()?;
-        Ok(Self { width, height, orientation })
+        Ok(Self { width, height, orientation: orientation.unwrap_or(Orientation::UPRIGHT) })
     }
 }
 
@@ -243,6 +248,24 @@ mod tests {
         assert_eq!((upright.width(), upright.height()), (50, 70));
         // Red grew to the right; a quarter turn clockwise later it grows downwards.
         assert!(upright.at(25, 68)[0] > 230 && upright.at(25, 1)[0] < 20);
+    }
+
+    #[test]
+    fn of_two_exif_segments_the_first_counts() {
+        let exif = |tag: u8| {
+            let mut block = b"Exif\0\0MM\x00\x2a\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00".to_vec();
+            block.extend([tag, 0, 0, 0, 0, 0, 0]);
+            block
+        };
+        for (first, second, size) in [(6, 1, (50, 70)), (1, 6, (70, 50))] {
+            let mut out = Vec::new();
+            let mut encoder = Encoder::new(&mut out, 95);
+            encoder.add_app_segment(1, exif(first)).unwrap();
+            encoder.add_app_segment(1, exif(second)).unwrap();
+            encoder.encode(&gradient(70, 50, 3), 70, 50, ColorType::Rgb).unwrap();
+            let upright = decode(&out, &DecodeLimits::selfie()).unwrap();
+            assert_eq!((upright.width(), upright.height()), size);
+        }
     }
 
     #[test]

@@ -23,9 +23,9 @@ fn declared(bytes: &[u8]) -> Option<(u32, u32, u64)> {
     match sniff(bytes)? {
         Format::Jpeg => jpeg(bytes),
         Format::Jpeg2000 => {
-            let (width, height) = jp2::size(bytes)?;
-            // Three components in 32-bit floats, coefficients and samples, and the picture twice in bytes.
-            Some((u32::try_from(width).ok()?, u32::try_from(height).ok()?, 2 * 12 + 2 * RGB))
+            let (width, height, components) = jp2::size(bytes)?;
+            // Each component in 32-bit floats, coefficients and samples, and in bytes; the picture.
+            Some((u32::try_from(width).ok()?, u32::try_from(height).ok()?, components * (2 * 4 + 1) + RGB))
         }
         // The file's rows, unpacked, at up to four channels of 16 bits; the same in 8; the picture.
         Format::Png => Some((big_endian_32(bytes, 16)?, big_endian_32(bytes, 20)?, 8 + 4 + RGB)),
@@ -36,7 +36,8 @@ const RGB: u64 = 3;
 
 fn jpeg(bytes: &[u8]) -> Option<(u32, u32, u64)> {
     let mut at = 2;
-    let mut turned = 0;
+    let mut turned = None;
+    let mut frame = None;
     loop {
         // Stray bytes between segments, and bytes that fill.
         at += bytes.get(at..)?.iter().position(|byte| *byte == 0xff)?;
@@ -53,18 +54,20 @@ fn jpeg(bytes: &[u8]) -> Option<(u32, u32, u64)> {
                 let (height, width) = (big_endian_16(segment, 1)?, big_endian_16(segment, 3)?);
                 // A progressive picture is held as coefficients of 16 bits until its last scan.
                 let coefficients = if marker == 0xc2 { 2 * u64::from(*segment.get(5)?).min(4) } else { 0 };
-                return Some((width.into(), height.into(), RGB + turned + coefficients));
+                frame = Some((u32::from(width), u32::from(height), RGB + coefficients));
             }
             0xe1 => {
                 if let Some(tiff) = segment.strip_prefix(b"Exif\0\0")
-                    && exif::orientation(tiff) != exif::Orientation::UPRIGHT
+                    && turned.is_none()
                 {
                     // As it comes, and upright.
-                    turned = RGB;
+                    turned = Some(if exif::orientation(tiff) == exif::Orientation::UPRIGHT { 0 } else { RGB });
                 }
             }
-            // No picture without a frame header before its first scan.
-            0xda | 0xd9 => return None,
+            // No picture without a frame header before its first scan; what lies behind that turns nothing.
+            0xda | 0xd9 => {
+                return frame.map(|(width, height, each)| (width, height, each + turned.unwrap_or(0)));
+            }
             _ => {}
         }
         at += length;
@@ -99,6 +102,30 @@ mod tests {
         assert_eq!(each(&encode(true, None)), 9.0);
         assert_eq!(each(&encode(false, Some(1))), 3.0);
         assert_eq!(each(&encode(false, Some(6))), 6.0);
+    }
+
+    #[test]
+    fn an_orientation_behind_the_frame_header_counts_too() {
+        let turned = encode(false, Some(6));
+        let plain = encode(false, None);
+        let exif = turned.windows(2).position(|pair| pair == [0xff, 0xe1]).unwrap();
+        let segment = &turned[exif..exif + 2 + usize::from(big_endian_16(&turned, exif + 2).unwrap())];
+        let scan = plain.windows(2).position(|pair| pair == [0xff, 0xda]).unwrap();
+        let behind = [&plain[..scan], segment, &plain[scan..]].concat();
+        let limits = DecodeLimits::selfie();
+        assert_eq!(memory(&behind, &limits), 6 * 60 * 40);
+        let upright = super::super::decode(&behind, &limits).unwrap();
+        assert_eq!((upright.width(), upright.height()), (40, 60));
+    }
+
+    #[test]
+    fn jpeg_2000_takes_more_the_more_components_it_has() {
+        for (components, each) in [(1, 12), (3, 30), (4, 39)] {
+            let options = dicom_toolkit_jpeg2000::EncodeOptions { num_decomposition_levels: 0, ..Default::default() };
+            let raw = vec![7; 60 * 40 * usize::from(components)];
+            let bytes = dicom_toolkit_jpeg2000::encode(&raw, 60, 40, components, 8, false, &options).unwrap();
+            assert_eq!(memory(&bytes, &DecodeLimits::portrait()), each * 60 * 40);
+        }
     }
 
     #[test]

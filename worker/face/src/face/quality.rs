@@ -112,42 +112,72 @@ fn blockiness(image: &RgbImage, bounds: &Bounds) -> f32 {
     };
     let columns = span(bounds.x, bounds.width, image.width());
     let rows = span(bounds.y, bounds.height, image.height());
-    let across = phases(image, &columns, &rows, (3, 1));
-    let down = phases(image, &rows, &columns, (image.width() * 3, image.width()));
+    let across = phases(image, &columns, &rows, Direction::Across);
+    let down = phases(image, &rows, &columns, Direction::Down);
     across.min(down)
+}
+
+/// Along rows, or along columns.
+#[derive(Clone, Copy)]
+enum Direction {
+    Across,
+    Down,
 }
 
 /// Samples of one direction: enough for a stable mean, and no more on a large face.
 const STEPS: usize = 40_000;
 
 /// Largest mean step of the eight places that an edge may have along `along`, over the mean of the
-/// other seven. `strides` leads to the next pixel along, and to the next line across.
+/// other seven.
 fn phases(
     image: &RgbImage,
     along: &std::ops::Range<usize>,
     across: &std::ops::Range<usize>,
-    strides: (usize, usize),
+    direction: Direction,
 ) -> f32 {
     const BLOCK: usize = 8;
     // Too small to tell a block from a face.
     if along.len() < 4 * BLOCK || across.len() < 4 * BLOCK {
         return 1.0;
     }
-    let vertical = strides.0 != 3;
     let skip = (along.len() * across.len() / STEPS).max(1);
     let mut sums = [0u64; BLOCK];
     let mut counts = [0u64; BLOCK];
-    let data = image.data();
-    for line in across.clone().step_by(skip) {
-        // Green: most of luminance, and there already.
-        let base = if vertical { line * 3 } else { line * image.width() * 3 } + 1;
-        let value = |at: usize| data.get(base + at * strides.0).copied().unwrap_or(0);
-        let mut last = value(along.start);
-        for at in along.start + 1..along.end {
-            let next = value(at);
-            sums[at % BLOCK] += u64::from(next.abs_diff(last));
-            counts[at % BLOCK] += 1;
-            last = next;
+    // Green: most of luminance, and there already.
+    let green = |x: usize, y: usize| image.data().get((y * image.width() + x) * 3 + 1..).unwrap_or_default();
+    let lines = across.clone().step_by(skip).len() as u64;
+    for at in along.start + 1..along.end {
+        counts[at % BLOCK] += lines;
+    }
+    match direction {
+        Direction::Across => {
+            let mut lanes = [0u64; BLOCK];
+            for y in across.clone().step_by(skip) {
+                let row = green(along.start, y).get(..3 * along.len() - 2).unwrap_or_default();
+                // Each step with the pixel before it: eight of them, and nine pixels, at a time.
+                let mut rest = row;
+                while let Some(pixels) = rest.first_chunk::<{ 3 * BLOCK + 1 }>() {
+                    for (step, sum) in lanes.iter_mut().enumerate() {
+                        *sum += u64::from(pixels[3 * step + 3].abs_diff(pixels[3 * step]));
+                    }
+                    rest = &rest[3 * BLOCK..];
+                }
+                let last = rest.chunks(3).zip(rest.chunks(3).skip(1));
+                for ((last, next), sum) in last.zip(&mut lanes) {
+                    *sum += u64::from(next[0].abs_diff(last[0]));
+                }
+            }
+            for (step, sum) in lanes.into_iter().enumerate() {
+                sums[(along.start + 1 + step) % BLOCK] = sum;
+            }
+        }
+        // Row by row too, as they lie in memory.
+        Direction::Down => {
+            let row = |y: usize| green(across.start, y).chunks(3 * skip).map(|pixel| pixel[0]).take(lines as usize);
+            for at in along.start + 1..along.end {
+                let steps = row(at - 1).zip(row(at)).map(|(last, next)| u32::from(next.abs_diff(last)));
+                sums[at % BLOCK] += u64::from(steps.sum::<u32>());
+            }
         }
     }
     let total: u64 = sums.iter().sum();
@@ -205,21 +235,28 @@ const FACE: std::ops::Range<usize> = 30..120;
 impl Light {
     fn of(chip: &Chip) -> Self {
         let luminance = luminance(chip);
-        let at = |x: usize, y: usize| f32::from(luminance[y * Chip::SIDE + x]);
         let mut histogram = [0u32; 256];
-        let (mut sum, mut squares) = (0f64, 0f64);
-        let (mut edges, mut edge_squares) = (0f64, 0f64);
+        // Whole numbers, which the largest sums fit: 8,100 squares of at most 1,020.
+        let (mut sum, mut squares) = (0i64, 0i64);
+        let (mut edges, mut edge_squares) = (0i64, 0i64);
         for y in FACE {
-            for x in FACE {
-                let value = at(x, y);
-                histogram[value as usize] += 1;
-                sum += f64::from(value);
-                squares += f64::from(value * value);
-                let laplacian = at(x - 1, y) + at(x + 1, y) + at(x, y - 1) + at(x, y + 1) - 4.0 * value;
-                edges += f64::from(laplacian);
-                edge_squares += f64::from(laplacian * laplacian);
+            let row = |y: usize| &luminance[y * Chip::SIDE + FACE.start - 1..][..FACE.len() + 2];
+            let (above, here, below) = (row(y - 1), row(y), row(y + 1));
+            let (mut row_sums, mut row_edges) = ((0i32, 0i32), (0i32, 0i32));
+            for x in 1..=FACE.len() {
+                let value = i32::from(here[x]);
+                let around = [here[x - 1], here[x + 1], above[x], below[x]].map(i32::from);
+                let laplacian = around[0] + around[1] + around[2] + around[3] - 4 * value;
+                row_sums = (row_sums.0 + value, row_sums.1 + value * value);
+                row_edges = (row_edges.0 + laplacian, row_edges.1 + laplacian * laplacian);
             }
+            for value in &here[1..=FACE.len()] {
+                histogram[usize::from(*value)] += 1;
+            }
+            (sum, squares) = (sum + i64::from(row_sums.0), squares + i64::from(row_sums.1));
+            (edges, edge_squares) = (edges + i64::from(row_edges.0), edge_squares + i64::from(row_edges.1));
         }
+        let [sum, squares, edges, edge_squares] = [sum, squares, edges, edge_squares].map(|sum| sum as f64);
         let count = (FACE.len() * FACE.len()) as f64;
         let variance = |sum: f64, squares: f64| (squares / count - (sum / count).powi(2)).max(0.0);
         let contrast = variance(sum, squares);

@@ -10,6 +10,10 @@
 //! structure out of one of them: then the other is blurred as far before they are compared, and the
 //! place is found by what is coarser. And a crop, a glare or a thumb spoils a part: so the face is
 //! compared in nine parts, of which the middle one by correlation counts.
+//!
+//! A picture made narrower or wider is a third: no shift, turn or scale lays its face over the
+//! other's. So where the coarse shading agrees once the frame's face has the other proportions, it
+//! is compared with those, too.
 
 mod plane;
 
@@ -44,6 +48,16 @@ const COARSE_REACH: i16 = 2;
 /// were above 0.9, however much they were blurred.
 const WORTH_FINE: f32 = 0.5;
 const WORTH_COARSE: f32 = 0.86;
+/// How many times as high as it should be a face may have become against its width; the search
+/// around each goes an eighth further.
+const PROPORTIONS: [f32; 6] = [0.7, 0.78, 0.88, 1.13, 1.28, 1.43];
+/// What agrees less than this in its coarse shading at such proportions is not searched there: the
+/// nearest of them is still a little off.
+const WORTH_STRETCHING: f32 = 0.78;
+/// The aligner lays five points over their places. They lie around this row of the small picture,
+/// and are four eye corners to one nose: so of a wrong proportion a quarter goes into the width.
+const ALIGNED_ROW: f32 = 27.0;
+const ALIGNED_WIDTH: f32 = 0.25;
 /// How far one picture or the other is blurred, in pixels of the small picture.
 const BLURS: [(usize, usize); 7] = [(0, 0), (1, 0), (2, 0), (3, 0), (0, 1), (0, 2), (0, 3)];
 /// Parts of the window along each side.
@@ -68,29 +82,53 @@ impl Detail {
                 f32::from(sum) / 4.0
             }));
         }
-        let small = Plane::new(SIDE, small);
-        let quarter = small.halved();
-        let coarse = quarter.blurred(1).minus(&quarter.blurred(3).blurred(3));
-        Self { fine: fine(&small), coarse, small }
+        Self::of_small(Plane::new(SIDE, small))
+    }
+
+    fn of_small(small: Plane) -> Self {
+        Self { fine: fine(&small), coarse: coarse(&small.halved()), small }
     }
 
     /// The highest correlation with another face's detail.
     pub fn correlation(&self, other: &Self) -> f32 {
-        self.best_match(other).max(self.best_match(&other.mirrored()))
+        let sides = [other, &other.mirrored()].map(|other| self.best_match(other, WORTH_COARSE));
+        let upright = sides[0].max(sides[1]);
+        [false, true]
+            .into_iter()
+            .filter_map(|mirror| self.best_proportion(other, mirror))
+            .map(|(found, stretched)| if found > upright { self.best_match(&stretched, WORTH_STRETCHING) } else { 0.0 })
+            .fold(upright, f32::max)
+    }
+
+    /// The other face at the proportions at which its coarse shading agrees best, if it does.
+    fn best_proportion(&self, other: &Self, mirror: bool) -> Option<(f32, Self)> {
+        let quarter = other.small.halved();
+        let quarter = if mirror { quarter.mirrored() } else { quarter };
+        let tried = PROPORTIONS.map(|proportion| {
+            let stretched = coarse(&unstretched(&quarter, proportion));
+            (shifts(&self.coarse, &stretched, &COARSE_WINDOW, COARSE_REACH).0, proportion)
+        });
+        let (found, proportion) = tried.into_iter().max_by(|a, b| a.0.total_cmp(&b.0))?;
+        if found < WORTH_STRETCHING {
+            return None;
+        }
+        let small = if mirror { &other.small.mirrored() } else { &other.small };
+        Some((found, Self::of_small(unstretched(small, proportion))))
     }
 
     fn mirrored(&self) -> Self {
         Self { small: self.small.mirrored(), fine: self.fine.mirrored(), coarse: self.coarse.mirrored() }
     }
 
-    fn best_match(&self, other: &Self) -> f32 {
+    /// `worth`: the agreement in coarse shading from which a place is searched by it.
+    fn best_match(&self, other: &Self, worth: f32) -> f32 {
         let near = shifts(&self.fine, &other.fine, &WINDOW, REACH);
         let far = shifts(&self.coarse, &other.coarse, &COARSE_WINDOW, COARSE_REACH);
         let mut places = Vec::with_capacity(2);
         if near.0 >= WORTH_FINE {
             places.push(refine(&self.fine, &other.fine, near));
         }
-        if far.0 >= WORTH_COARSE {
+        if far.0 >= worth {
             // By what is left of a face after a strong blur.
             let shading = |detail: &Self| detail.small.blurred(2).minus(&detail.small.blurred(6).blurred(6));
             let (mine, theirs) = (shading(self), shading(other));
@@ -120,6 +158,20 @@ fn fine(small: &Plane) -> Plane {
     small.blurred(1).minus(&small.blurred(3).blurred(3))
 }
 
+/// The shading of a picture at a quarter of the size.
+fn coarse(quarter: &Plane) -> Plane {
+    quarter.blurred(1).minus(&quarter.blurred(3).blurred(3))
+}
+
+/// A face that has become `proportion` times as high against its width, as the aligner would have
+/// cut it out before.
+fn unstretched(plane: &Plane, proportion: f32) -> Plane {
+    let middle = (plane.side() as f32 - 1.0) / 2.0;
+    let row = (ALIGNED_ROW + 0.5) * plane.side() as f32 / SIDE as f32 - 0.5;
+    let (across, down) = (proportion.powf(-ALIGNED_WIDTH), proportion.powf(1.0 - ALIGNED_WIDTH));
+    plane.sampled(|x, y| ((x - middle) * across + middle, (y - row) * down + row))
+}
+
 /// The best of all shifts by whole pixels.
 fn shifts(a: &Plane, b: &Plane, window: &Range<usize>, reach: i16) -> (f32, Placement) {
     let mine = |y: usize| a.row(window.start + y, window.start, window.len());
@@ -147,21 +199,24 @@ fn refine(a: &Plane, b: &Plane, start: (f32, Placement)) -> (f32, Placement) {
     for step in [1.0f32, 0.5, 0.25] {
         for _ in 0..6 {
             let (found, from) = best;
-            for (x, y, turn, scale) in [
-                (1.0, 0.0, 0.0, 0.0),
-                (-1.0, 0.0, 0.0, 0.0),
-                (0.0, 1.0, 0.0, 0.0),
-                (0.0, -1.0, 0.0, 0.0),
-                (0.0, 0.0, 1.0, 0.0),
-                (0.0, 0.0, -1.0, 0.0),
-                (0.0, 0.0, 0.0, 1.0),
-                (0.0, 0.0, 0.0, -1.0),
+            for (x, y, turn, scale, stretch) in [
+                (1.0, 0.0, 0.0, 0.0, 0.0),
+                (-1.0, 0.0, 0.0, 0.0, 0.0),
+                (0.0, 1.0, 0.0, 0.0, 0.0),
+                (0.0, -1.0, 0.0, 0.0, 0.0),
+                (0.0, 0.0, 1.0, 0.0, 0.0),
+                (0.0, 0.0, -1.0, 0.0, 0.0),
+                (0.0, 0.0, 0.0, 1.0, 0.0),
+                (0.0, 0.0, 0.0, -1.0, 0.0),
+                (0.0, 0.0, 0.0, 0.0, 1.0),
+                (0.0, 0.0, 0.0, 0.0, -1.0),
             ] {
                 let tried = Placement {
                     x: (from.x + x * step).clamp(-reach, reach),
                     y: (from.y + y * step).clamp(-reach, reach),
                     turn: (from.turn + turn * step * 0.04).clamp(-0.12, 0.12),
                     scale: (from.scale + scale * step * 0.04).clamp(-0.12, 0.12),
+                    stretch: (from.stretch + stretch * step * 0.04).clamp(-0.12, 0.12),
                 };
                 let found = laid(a, b, tried);
                 if found > best.0 {
@@ -185,19 +240,23 @@ struct Placement {
     turn: f32,
     /// 0 is the same size.
     scale: f32,
+    /// 0 is the same proportions; above, higher.
+    stretch: f32,
 }
 
 /// How well one face's window agrees with the other's laid over it.
 fn laid(fixed: &Plane, other: &Plane, placement: Placement) -> f32 {
     let middle = (other.side() as f32 - 1.0) / 2.0;
     let (sin, cos) = placement.turn.sin_cos();
-    let (sin, cos) = (sin * (1.0 + placement.scale), cos * (1.0 + placement.scale));
+    let size = 1.0 + placement.scale;
+    let (wide, high) = (size * (1.0 - placement.stretch / 2.0), size * (1.0 + placement.stretch / 2.0));
     let mut over = Zeroizing::new(Vec::with_capacity(WINDOW.len() * WINDOW.len()));
     for y in WINDOW {
         let dy = y as f32 - middle;
         over.extend(WINDOW.map(|x| {
             let dx = x as f32 - middle;
-            other.at(middle + cos * dx - sin * dy + placement.x, middle + sin * dx + cos * dy + placement.y)
+            let (across, down) = ((cos * dx - sin * dy) * wide, (sin * dx + cos * dy) * high);
+            other.at(middle + across + placement.x, middle + down + placement.y)
         }));
     }
     let mine = |y: usize| fixed.row(WINDOW.start + y, WINDOW.start, WINDOW.len());
@@ -368,6 +427,29 @@ mod tests {
         }
         // Too little is left to tell.
         assert!(correlation(&original, &cut(0..110)) < 0.85);
+    }
+
+    /// The texture, `proportion` times as high, as the aligner would cut it out.
+    fn stretched(chip: &Chip, proportion: f32) -> Chip {
+        let pixels: Vec<f32> = chip.pixels().chunks_exact(3).map(|p| f32::from(p[0])).collect();
+        let plane = unstretched(&Plane::new(Chip::SIDE, Zeroizing::new(pixels)), 1.0 / proportion);
+        Chip::new(plane.values().iter().flat_map(|v| [*v as u8; 3]).collect()).unwrap()
+    }
+
+    #[test]
+    fn other_proportions_hide_no_copy_and_make_none() {
+        let original = textured(1, 0, false, 1.0);
+        for proportion in [0.65, 0.7, 0.74, 0.83, 0.95, 1.06, 1.2, 1.35, 1.5] {
+            for mirror in [false, true] {
+                let copy = stretched(&textured(1, 2, mirror, 1.0), proportion);
+                let found = correlation(&original, &copy);
+                assert!(found > 0.9, "{proportion} {mirror}: {found}");
+            }
+            for seed in 2..5 {
+                let found = correlation(&original, &stretched(&textured(seed, 0, false, 1.0), proportion));
+                assert!(found < 0.75, "{proportion} {seed}: {found}");
+            }
+        }
     }
 
     #[test]

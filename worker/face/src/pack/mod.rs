@@ -274,6 +274,10 @@ fn load_file<T>(
 
 fn read_at_most(path: &Path, limit: u64) -> Result<Vec<u8>, PackError> {
     let io = |error| PackError::Io { path: path.to_owned(), error };
+    // A named pipe would keep the process waiting for whoever writes to it.
+    if !std::fs::metadata(path).map_err(io)?.is_file() {
+        return Err(PackError::NotRegular { path: path.to_owned() });
+    }
     let file = std::fs::File::open(path).map_err(io)?;
     let mut bytes = Vec::new();
     file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(io)?;

@@ -115,6 +115,14 @@ pub fn scaled(image: &RgbImage, width: usize) -> RgbImage {
     averaged(image, width, height, grid, |x, y| ((x + 0.5) * factor - 0.5, (y + 0.5) * factor - 0.5))
 }
 
+/// At other proportions.
+pub fn stretched(image: &RgbImage, across: f64, down: f64) -> RgbImage {
+    let side = |pixels: usize, share: f64| ((pixels as f64 * share).round() as usize).max(1);
+    averaged(image, side(image.width(), across), side(image.height(), down), 2, |x, y| {
+        ((x + 0.5) / across - 0.5, (y + 0.5) / down - 0.5)
+    })
+}
+
 /// Turned clockwise about the middle.
 pub fn turned(image: &RgbImage, degrees: f64) -> RgbImage {
     let (sin, cos) = degrees.to_radians().sin_cos();

@@ -28,6 +28,12 @@ impl<'a> Bits<'a> {
         self.at
     }
 
+    /// Goes on at another byte, behind its first `bits` bits, at most 7.
+    pub(super) fn go_to(&mut self, byte: usize, bits: u32) -> Result<(), Fault> {
+        *self = Self::new(self.bytes, byte);
+        self.skip(bits)
+    }
+
     /// Skips `count` bits, at most 16.
     #[inline]
     pub(super) fn skip(&mut self, count: u32) -> Result<(), Fault> {
@@ -66,17 +72,10 @@ impl<'a> Bits<'a> {
             if self.count < 32 {
                 self.fill();
             }
-            let step = table.step((self.buffer >> (64 - STEP_BITS)) as usize);
-            let (length, run) = if step == 0 {
-                let next = (self.buffer >> 48) as u16;
-                let missing = if self.count < 16 { Fault::Missing } else { Fault::Corrupt };
-                let (symbol, length) = table.lookup(next).ok_or(missing)?;
-                let (bits, run) = coefficient(symbol);
-                (length + bits, run)
-            } else {
-                (u32::from(step >> 8), u32::from(step & 0xff))
-            };
-            self.consume(length)?;
+            let missing = if self.count < 16 { Fault::Missing } else { Fault::Corrupt };
+            let (symbol, length) = table.lookup((self.buffer >> 48) as u16).ok_or(missing)?;
+            let (bits, run) = coefficient(symbol);
+            self.consume(length + bits)?;
             at += run;
         }
         // An end of block passes 64 by far; a run that passes it by a little is a lie.
@@ -145,13 +144,13 @@ pub(super) fn has_ff(word: u64) -> bool {
     (!word).wrapping_sub(0x0101_0101_0101_0101) & word & 0x8080_8080_8080_8080 != 0
 }
 
-/// Bits that one step of [`Bits::skip_ac`] looks at.
-const STEP_BITS: usize = 10;
+/// Bits of the codes that are found at once.
+pub(super) const SHORT_BITS: u32 = 10;
 /// An end of block, as a run that no run is.
-const END_OF_BLOCK: u32 = 128;
+pub(super) const END_OF_BLOCK: u32 = 128;
 
 /// Bits that follow an AC symbol, and how many coefficients it stands for.
-fn coefficient(symbol: u8) -> (u32, u32) {
+pub(super) fn coefficient(symbol: u8) -> (u32, u32) {
     match symbol {
         0xf0 => (0, 16),
         _ if symbol & 15 == 0 => (0, END_OF_BLOCK),
@@ -161,32 +160,29 @@ fn coefficient(symbol: u8) -> (u32, u32) {
 
 /// A Huffman table (ISO/IEC 10918-1 annex C).
 pub(super) struct Huffman {
-    /// By the first eight bits: length and symbol of a code that fits; 0 where none does.
-    short: [u16; 256],
+    /// By the first bits: length and symbol of a code that fits; 0 where none does.
+    short: [u16; 1 << SHORT_BITS],
     /// By length: the first code that is too large for it, in 16 bits from the top.
     ends: [u32; 17],
     /// By length: what to add to a code for the place of its symbol.
     places: [i32; 17],
     symbols: Vec<u8>,
-    /// By the first bits: how many bits an AC coefficient takes with its value, and how many
-    /// coefficients it stands for; 0 where the code is longer.
-    steps: Vec<u16>,
 }
 
 impl Huffman {
     /// Of the numbers of codes of each length and their symbols; `None` when that is no code.
     pub(super) fn new(counts: &[u8; 16], symbols: &[u8]) -> Option<Self> {
-        let mut table =
-            Self { short: [0; 256], ends: [0; 17], places: [0; 17], symbols: symbols.to_vec(), steps: Vec::new() };
+        let mut table = Self { short: [0; 1 << SHORT_BITS], ends: [0; 17], places: [0; 17], symbols: symbols.to_vec() };
+        let most = SHORT_BITS as usize;
         let (mut code, mut place) = (0u32, 0i32);
         for (length, count) in (1usize..).zip(counts) {
             table.places[length] = place - code as i32;
             for _ in 0..*count {
                 let symbol = *symbols.get(usize::try_from(place).ok()?)?;
-                if length <= 8 {
-                    let first = (code << (8 - length)) as usize;
+                if length <= most {
+                    let first = (code as usize) << (most - length);
                     let entry = (length as u16) << 8 | u16::from(symbol);
-                    table.short.get_mut(first..first + (1 << (8 - length)))?.fill(entry);
+                    table.short.get_mut(first..first + (1 << (most - length)))?.fill(entry);
                 }
                 code += 1;
                 place += 1;
@@ -198,31 +194,26 @@ impl Huffman {
             table.ends[length] = code << (16 - length);
             code <<= 1;
         }
-        let step = |first: usize| {
-            let next = (first << (16 - STEP_BITS)) as u16;
-            let (symbol, length) = table.lookup(next).filter(|(_, length)| *length as usize <= STEP_BITS)?;
-            let (bits, run) = coefficient(symbol);
-            Some(((length + bits) << 8 | run) as u16)
-        };
-        table.steps = (0..1 << STEP_BITS).map(|first| step(first).unwrap_or(0)).collect();
         Some(table)
     }
 
     /// The symbol whose code the 16 bits begin with, and the code's length.
     #[inline]
-    fn lookup(&self, next: u16) -> Option<(u8, u32)> {
-        let short = self.short[usize::from(next >> 8)];
-        if short != 0 {
-            return Some((short as u8, u32::from(short >> 8)));
+    pub(super) fn lookup(&self, next: u16) -> Option<(u8, u32)> {
+        if let Some(found) = self.short(usize::from(next >> (16 - SHORT_BITS))) {
+            return Some(found);
         }
-        let length = (9..17).find(|length| u32::from(next) < self.ends[*length])?;
+        let most = SHORT_BITS as usize;
+        let length = (most + 1..17).find(|length| u32::from(next) < self.ends[*length])?;
         let place = i32::from(next >> (16 - length)) + self.places[length];
         Some((*self.symbols.get(usize::try_from(place).ok()?)?, length as u32))
     }
 
+    /// The same of SHORT_BITS bits, where they hold a whole code.
     #[inline]
-    fn step(&self, first: usize) -> u16 {
-        self.steps.get(first).copied().unwrap_or(0)
+    pub(super) fn short(&self, first: usize) -> Option<(u8, u32)> {
+        let short = *self.short.get(first)?;
+        (short != 0).then_some((short as u8, u32::from(short >> 8)))
     }
 }
 

@@ -3,6 +3,7 @@
 //! decoder completes with grey what is cut off; this tells.
 
 use super::super::big_endian_16;
+use super::ahead;
 use super::bits::{Bits, Fault, Huffman};
 use crate::image::ImageError;
 
@@ -144,7 +145,9 @@ impl Census {
             members.push(member);
         }
         let mut bits = Bits::new(bytes, at);
-        match frame.read(&scan, &members, self.restart, &mut bits) {
+        let ahead = frame.read_ahead(&members, self.restart, bytes, at);
+        let counted = bits.go_to(ahead.byte, ahead.bits);
+        match counted.and_then(|()| frame.read(&scan, &members, self.restart, ahead.mcus, &mut bits)) {
             Ok(()) => {}
             Err(Fault::Missing) => return Err(ImageError::Truncated("JPEG with less picture than its size")),
             Err(Fault::Corrupt) => return Err(corrupt("JPEG data that no code stands for")),
@@ -177,18 +180,53 @@ struct Member<'a> {
 }
 
 impl Frame {
-    fn read(&mut self, scan: &Scan, members: &[Member<'_>], restart: usize, bits: &mut Bits<'_>) -> Result<(), Fault> {
+    /// MCUs of a scan, across and down.
+    fn size(&self, members: &[Member<'_>]) -> (usize, usize) {
+        match members {
+            // Alone, a component has only the blocks that the picture has.
+            [one] => self.components.get(one.index).map_or((0, 0), |component| (component.width, component.height)),
+            _ => (self.width, self.height),
+        }
+    }
+
+    /// What can be read fast of a scan, if anything.
+    fn read_ahead(&self, members: &[Member<'_>], restart: usize, bytes: &[u8], at: usize) -> ahead::Place {
+        let nothing = ahead::Place { mcus: 0, byte: at, bits: 0 };
+        if self.progressive || restart > 0 {
+            return nothing;
+        }
+        let mut blocks = Vec::new();
+        for member in members {
+            let (Some(dc), Some(ac), Some(component)) = (member.dc, member.ac, self.components.get(member.index))
+            else {
+                return nothing;
+            };
+            let count = if members.len() == 1 { 1 } else { component.horizontal * component.vertical };
+            blocks.extend(std::iter::repeat_n((dc, ac), count));
+        }
+        let (width, height) = self.size(members);
+        ahead::read(bytes, at, &blocks, width * height)
+    }
+
+    /// Reads a scan, of which `known` MCUs have been read. There are no restarts then.
+    fn read(
+        &mut self,
+        scan: &Scan,
+        members: &[Member<'_>],
+        restart: usize,
+        known: usize,
+        bits: &mut Bits<'_>,
+    ) -> Result<(), Fault> {
         let mut until_restart = restart;
         let mut restarts = 0u8;
         let mut run = 0u32;
         let alone = members.len() == 1;
-        let (width, height) = match members {
-            // Alone, a component has only the blocks that the picture has.
-            [one] => self.components.get(one.index).map_or((0, 0), |component| (component.width, component.height)),
-            _ => (self.width, self.height),
-        };
-        for row in 0..height {
-            for column in 0..width {
+        let (width, height) = self.size(members);
+        if width == 0 {
+            return Ok(());
+        }
+        for row in known / width..height {
+            for column in if row == known / width { known % width } else { 0 }..width {
                 if restart > 0 && until_restart == 0 {
                     bits.restart(restarts)?;
                     restarts = restarts.wrapping_add(1);

@@ -102,6 +102,18 @@ impl Plane {
         Self::new(side, out)
     }
 
+    /// Each pixel from another place.
+    pub(super) fn sampled(&self, from: impl Fn(f32, f32) -> (f32, f32)) -> Self {
+        let mut values = Zeroizing::new(Vec::with_capacity(self.values.len()));
+        for y in 0..self.side {
+            values.extend((0..self.side).map(|x| {
+                let (x, y) = from(x as f32, y as f32);
+                self.at(x, y)
+            }));
+        }
+        Self::new(self.side, values)
+    }
+
     /// Between pixels, bilinearly; beyond an edge, the edge.
     pub(super) fn at(&self, x: f32, y: f32) -> f32 {
         let limit = self.side as f32 - 1.001;
