@@ -47,7 +47,7 @@ enum Stage {
 }
 
 /// The path that a request of a kind asks for.
-type PathOf = dyn Fn(usize) -> String;
+type PathOf<'a> = dyn Fn(usize) -> String + 'a;
 
 const BOUNDARY: &str = "proofmill-bench";
 /// An attempt must be submitted within five minutes of its opening.
@@ -155,7 +155,7 @@ async fn lists(few: usize, many: usize, requests: usize) -> Result<()> {
         served.sql("VACUUM ANALYZE sessions")?;
         let step = (count / requests).max(1);
         let place = |n: usize| 1 + (n * step * 7) % count;
-        let kinds: [(&str, Box<PathOf>); 6] = [
+        let kinds: [(&str, Box<PathOf<'_>>); 6] = [
             ("get one", Box::new(move |n| format!("/v1/sessions/{}", id(place(n))))),
             ("list, newest 10", Box::new(|_| "/v1/sessions".to_owned())),
             (
