@@ -62,6 +62,9 @@ pub fn is_public(address: IpAddr) -> bool {
     }
 }
 
+/// Where Azure's machines ask for their configuration and secrets: public space, in which nothing public answers.
+const AZURE_WIRE_SERVER: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
+
 fn is_public_v4(ip: Ipv4Addr) -> bool {
     let [a, b, c, _] = ip.octets();
     !(a == 0 // "this network"
@@ -69,6 +72,7 @@ fn is_public_v4(ip: Ipv4Addr) -> bool {
         || a == 127
         || (a == 100 && (64..128).contains(&b)) // carrier-grade NAT
         || (a == 169 && b == 254) // link-local, cloud metadata
+        || ip == AZURE_WIRE_SERVER
         || (a == 172 && (16..32).contains(&b))
         || (a == 192 && b == 168)
         || (a == 192 && b == 0 && (c == 0 || c == 2)) // protocol assignments, documentation

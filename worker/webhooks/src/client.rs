@@ -8,7 +8,7 @@ use proofmill_jose::WebhookHeaders;
 use reqwest::header::{DATE, RETRY_AFTER};
 use reqwest::redirect::Policy;
 
-use crate::resolver::{Lookup, NotPublic, PublicResolver, may_connect};
+use crate::resolver::{Lookup, NotPublic, PublicResolver};
 use crate::schedule::retry_after;
 
 /// How long a try may take.
@@ -103,7 +103,7 @@ impl Client {
             return Answer::Unreachable("url_rejected");
         };
         let literal = url.host_str().and_then(|host| host.trim_matches(['[', ']']).parse().ok());
-        if literal.is_some_and(|address| !may_connect(address, self.allow_loopback)) {
+        if literal.is_some_and(|address| !webhook_url::may_connect(address, self.allow_loopback)) {
             return Answer::Unreachable("url_rejected");
         }
         let request =

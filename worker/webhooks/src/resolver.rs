@@ -4,7 +4,7 @@
 //! address when the endpoint was made and to 169.254.169.254 now (DNS rebinding) finds no way through.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::FutureExt as _;
@@ -25,14 +25,6 @@ pub fn system_lookup() -> Lookup {
 #[derive(Debug, thiserror::Error)]
 #[error("the host resolves to no public address")]
 pub struct NotPublic;
-
-/// Where Azure's machines ask for their configuration and secrets. It lies in public space, and nothing public answers there.
-const AZURE_WIRE_SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16));
-
-/// Whether an address may be connected to.
-pub(crate) fn may_connect(address: IpAddr, allow_loopback: bool) -> bool {
-    address != AZURE_WIRE_SERVER && webhook_url::may_connect(address, allow_loopback)
-}
 
 /// Lookups at once. The system's resolver blocks a thread for each, and a name server that does not answer does so
 /// for longer than a try takes: the threads are the store's too.
@@ -83,7 +75,7 @@ impl Resolve for PublicResolver {
         Box::pin(async move {
             let found = found.await.map_err(|error| std::io::Error::new(error.kind(), error.to_string()))?;
             let addresses: Vec<SocketAddr> =
-                found.into_iter().filter(|address| may_connect(address.ip(), allow_loopback)).collect();
+                found.into_iter().filter(|address| webhook_url::may_connect(address.ip(), allow_loopback)).collect();
             if addresses.is_empty() {
                 return Err(NotPublic.into());
             }
