@@ -939,18 +939,6 @@ fn expiry_of_the_document_is_reported_and_left_to_the_caller() {
     }
 }
 
-fn crl(revoked: &[&[u8]]) -> Crl {
-    Crl {
-        version: Some(1),
-        issuer: name("UT", "CSCA"),
-        key: p256(1),
-        this_update: "260601000000Z".into(),
-        next_update: Some("260701000000Z".into()),
-        revoked: revoked.iter().map(|serial| serial.to_vec()).collect(),
-        extensions: vec![authority_key_identifier(&p256(1).key_identifier())],
-    }
-}
-
 #[test]
 fn revocation_lists_decide() {
     let status = |crls: &[Crl]| {

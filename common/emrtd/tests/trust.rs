@@ -97,18 +97,6 @@ fn store(cscas: &[Vec<u8>], crls: &[Vec<u8>]) -> TrustStore {
 
 const SIGNER: &[u8] = &[0x10, 0x01];
 
-fn crl(revoked: &[&[u8]]) -> Crl {
-    Crl {
-        version: Some(1),
-        issuer: name("UT", "CSCA"),
-        key: p256(1),
-        this_update: "260601000000Z".into(),
-        next_update: Some("260701000000Z".into()),
-        revoked: revoked.iter().map(|serial| serial.to_vec()).collect(),
-        extensions: vec![authority_key_identifier(&p256(1).key_identifier())],
-    }
-}
-
 fn dsc() -> Certificate {
     Certificate::dsc("UT", &p256(2), &p256(1))
 }

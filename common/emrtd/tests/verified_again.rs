@@ -31,18 +31,6 @@ fn trust(csca: Option<&Certificate>, crls: &[Crl]) -> TrustStore {
     builder.build(1)
 }
 
-fn crl(revoked: &[&[u8]]) -> Crl {
-    Crl {
-        version: Some(1),
-        issuer: name("UT", "CSCA"),
-        key: p256(1),
-        this_update: "260601000000Z".into(),
-        next_update: Some("260701000000Z".into()),
-        revoked: revoked.iter().map(|serial| serial.to_vec()).collect(),
-        extensions: vec![authority_key_identifier(&p256(1).key_identifier())],
-    }
-}
-
 /// Verified whole.
 fn kept() -> Kept {
     let csca = Certificate::csca("UT", &p256(1));

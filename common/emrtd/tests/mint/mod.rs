@@ -799,3 +799,16 @@ pub fn protected_response(cipher: u8, shared_secret: &[u8], counter: &[u8]) -> V
     };
     [&objects[..], &[0x8e, 8], &code, &[0x90, 0]].concat()
 }
+
+/// The revocation list of the authority of key 1, in June 2026.
+pub fn crl(revoked: &[&[u8]]) -> Crl {
+    Crl {
+        version: Some(1),
+        issuer: name("UT", "CSCA"),
+        key: p256(1),
+        this_update: "260601000000Z".into(),
+        next_update: Some("260701000000Z".into()),
+        revoked: revoked.iter().map(|serial| serial.to_vec()).collect(),
+        extensions: vec![authority_key_identifier(&p256(1).key_identifier())],
+    }
+}
