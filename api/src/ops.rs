@@ -1,4 +1,4 @@
-//! The operator's port: `/livez`, `/readyz` naming the failing part, `/metrics`.
+//! The operator's port: `/livez` and `/readyz` naming the failing part, `/metrics`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +31,7 @@ pub type About = Arc<dyn Fn() -> Value + Send + Sync>;
 pub struct Ops {
     metrics: Arc<Metrics>,
     shutdown: CancellationToken,
+    lives: Vec<(&'static str, Check)>,
     checks: Vec<(&'static str, Check)>,
     about: Vec<(&'static str, About)>,
 }
@@ -38,7 +39,18 @@ pub struct Ops {
 impl Ops {
     /// Without any part yet. Once `shutdown` is cancelled the process is not ready, so that no new work is sent to it.
     pub fn new(metrics: Arc<Metrics>, shutdown: CancellationToken) -> Self {
-        Self { metrics, shutdown, checks: Vec::new(), about: Vec::new() }
+        Self { metrics, shutdown, lives: Vec::new(), checks: Vec::new(), about: Vec::new() }
+    }
+
+    /// Adds a part that only a new process mends: while it fails, `/livez` does, so that whoever supervises the process restarts it.
+    #[must_use]
+    pub fn live<F, Fut>(mut self, part: &'static str, check: F) -> Self
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), String>> + Send + 'static,
+    {
+        self.lives.push((part, Arc::new(move || Box::pin(check()))));
+        self
     }
 
     /// Adds a part.
@@ -85,10 +97,19 @@ impl Ops {
 /// The operator's routes.
 pub fn ops_router(ops: Ops) -> Router {
     Router::new()
-        .route("/livez", get(|| async { "ok\n" }))
+        .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .with_state(Arc::new(ops))
+}
+
+async fn livez(State(ops): State<Arc<Ops>>) -> Response {
+    for (part, check) in &ops.lives {
+        if let Err(reason) = check().await {
+            return (StatusCode::SERVICE_UNAVAILABLE, format!("{part}: {reason}\n")).into_response();
+        }
+    }
+    "ok\n".into_response()
 }
 
 async fn readyz(State(ops): State<Arc<Ops>>) -> Response {

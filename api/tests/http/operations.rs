@@ -40,6 +40,17 @@ async fn readiness_names_the_failing_part() {
 }
 
 #[tokio::test]
+async fn liveness_names_a_part_that_only_a_restart_mends() {
+    let world = World::new().await;
+    let hangs = || std::future::ready(Err("cuda:0 has been on one batch for 301 s".to_owned()));
+    let ops = ops(&world).live("store", || std::future::ready(Ok(()))).live("face", hangs);
+    let (status, body) = ask(ops.clone(), "/livez").await;
+    assert_eq!((status, body.as_str()), (StatusCode::SERVICE_UNAVAILABLE, "face: cuda:0 has been on one batch for 301 s\n"));
+    let (status, _) = ask(ops, "/readyz").await;
+    assert_eq!(status, StatusCode::OK, "it is not a matter of readiness");
+}
+
+#[tokio::test]
 async fn evidence_that_went_missing_stops_the_start_and_not_the_attempts() {
     for missing in ["vault", "keys/epochs"] {
         let world = World::new().await;

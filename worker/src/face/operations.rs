@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use proofmill_api::Ops;
 use proofmill_face::batcher::Lane;
@@ -12,6 +13,9 @@ use serde_json::{Value, json};
 
 use super::recorder::Recorder;
 use super::{FaceService, FaceStage as _};
+
+/// The largest batch of five frames each takes a slow core half a minute; a device that is at it ten times as long hangs.
+const HANGS: Duration = Duration::from_secs(300);
 
 /// Hears what the batcher does and counts it.
 pub(super) struct Observer {
@@ -153,11 +157,13 @@ impl FaceService {
         devices.iter().filter_map(told).collect::<Vec<_>>().join(", ")
     }
 
-    /// Adds the face stage to the operator's port: not ready when no device is in service; devices, and why it is the
-    /// processor when it is, in any case.
+    /// Adds the face stage to the operator's port: not alive when a device hangs, not ready when none is in service; devices,
+    /// and why it is the processor when it is, in any case.
     pub fn show(self: Arc<Self>, ops: Ops) -> Ops {
-        let face = self.clone();
-        ops.check("face", move || std::future::ready(face.batches.ready())).about("face", move || self.details())
+        let (hanging, face) = (self.clone(), self.clone());
+        ops.live("face", move || std::future::ready(hanging.batches.alive(HANGS)))
+            .check("face", move || std::future::ready(face.batches.ready()))
+            .about("face", move || self.details())
     }
 
     fn details(&self) -> Value {

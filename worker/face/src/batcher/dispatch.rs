@@ -42,6 +42,8 @@ pub(super) struct Board {
     waiting: [AtomicUsize; 3],
     /// Written by the dispatcher when a device changes, read for readiness texts.
     devices: Mutex<Vec<DeviceStatus>>,
+    /// Executors that are on a task and since when: written by themselves, read for liveness texts.
+    underway: Mutex<Vec<(ExecutorId, Device, Duration)>>,
     observer: Box<dyn Fn(&BatchEvent) + Send + Sync>,
 }
 
@@ -80,7 +82,13 @@ enum What<A> {
 
 impl Board {
     pub(super) fn new(observer: Box<dyn Fn(&BatchEvent) + Send + Sync>) -> Self {
-        Self { started: Instant::now(), waiting: Default::default(), devices: Mutex::default(), observer }
+        Self {
+            started: Instant::now(),
+            waiting: Default::default(),
+            devices: Mutex::default(),
+            underway: Mutex::default(),
+            observer,
+        }
     }
 
     pub(super) fn now(&self) -> Duration {
@@ -101,6 +109,22 @@ impl Board {
 
     pub(super) fn devices(&self) -> Vec<DeviceStatus> {
         self.devices.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The device that has been on one task for longest, and for how long.
+    pub(super) fn longest(&self) -> Option<(Device, Duration)> {
+        let now = self.now();
+        let underway = self.underway.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, device, since) = underway.iter().min_by_key(|(_, _, since)| *since)?;
+        Some((*device, now.saturating_sub(*since)))
+    }
+
+    fn begins(&self, at: ExecutorId, device: Device) {
+        self.underway.lock().unwrap_or_else(PoisonError::into_inner).push((at, device, self.now()));
+    }
+
+    fn ends(&self, at: ExecutorId) {
+        self.underway.lock().unwrap_or_else(PoisonError::into_inner).retain(|(who, ..)| *who != at);
     }
 
     fn left(&self, lane: Lane) {
@@ -353,12 +377,14 @@ pub(super) fn execute<A: Send + 'static>(
     notices: &Sender<Notice<A>>,
 ) {
     for task in tasks {
+        board.begins(at, member.device);
         let what = match task {
             Task::Probe => {
                 What::Probed(member.engine().and_then(|engine| probe(&**engine)).map_err(|error| error.to_string()))
             }
             Task::Run { batch, starved } => run_batch(member, board, batch, starved),
         };
+        board.ends(at);
         // The dispatcher outlives the executors: it holds the other ends of their channels.
         let _ = notices.send(Notice { at, what });
     }

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded, unbounded};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot, watch};
@@ -194,6 +195,20 @@ impl<A: Weigh + Send + Sync + 'static> BatchService<A> {
             return Ok(());
         }
         Err(format!("no device is in service: {}", out_of_service(&devices)))
+    }
+
+    /// Whether every task that is under way began at most `limit` ago. A device that hangs without an error keeps its thread
+    /// and its batch, so that nothing in this process can give the batch to another: only a new process helps.
+    ///
+    /// # Errors
+    /// Names the device that has been on one task for longest.
+    pub fn alive(&self, limit: Duration) -> Result<(), String> {
+        match self.board.longest() {
+            Some((device, busy)) if busy > limit => {
+                Err(format!("{device} has been on one batch for {} s and does not answer", busy.as_secs()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Takes no more work, finishes what was taken and stops the threads.
@@ -460,6 +475,45 @@ mod tests {
         assert!(answers(&service, 10..60).iter().all(Result::is_ok));
         assert_eq!(standby.ran.load(Ordering::SeqCst), 50);
         assert_eq!(service.devices()[1].state, DeviceState::Serving);
+    }
+
+    /// A device that does not come back from a batch until it is let go.
+    struct Hanging {
+        entered: Sender<()>,
+        released: crossbeam_channel::Receiver<()>,
+    }
+
+    impl BatchEngine<u32> for Hanging {
+        fn device(&self) -> Device {
+            Device::Cuda(3)
+        }
+
+        fn run(&self, batch: &[u32]) -> Result<Vec<FaceOutcome>, EngineError> {
+            self.entered.send(()).unwrap();
+            self.released.recv().unwrap();
+            Ok(batch.iter().map(|_| FaceVerdict::Match.into()).collect())
+        }
+
+        fn probe(&self) -> Result<(), EngineError> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_device_that_hangs_in_a_batch_is_named() {
+        let ((entered, enters), (release, released)) = (bounded(1), bounded(1));
+        let engine = Arc::new(Hanging { entered, released }) as Arc<dyn BatchEngine<u32>>;
+        let service = BatchService::start(Setup { engines: vec![engine], ..setup(&[], None) });
+        assert_eq!(service.alive(Duration::ZERO), Ok(()), "nothing is under way");
+        let ticket = service.submit_blocking(1, Lane::Bulk).unwrap();
+        enters.recv().unwrap();
+        assert_eq!(service.alive(Duration::from_secs(3600)), Ok(()), "a batch may take its time");
+        let why = service.alive(Duration::ZERO).unwrap_err();
+        assert!(why.starts_with("cuda:3 has been on one batch for "), "{why}");
+        release.send(()).unwrap();
+        assert!(ticket.wait().is_ok());
+        service.drain_blocking();
+        assert_eq!(service.alive(Duration::ZERO), Ok(()));
     }
 
     #[test]
