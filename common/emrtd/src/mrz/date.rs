@@ -85,10 +85,9 @@ pub(super) fn expiry(digits: &[u8], at: UnixTime) -> Option<Date> {
     Date::existing(u16::try_from(year).ok()?, month, day)
 }
 
-/// Children's documents are valid for 5 years (6 in Germany) and no document for more than 10.
+/// Children's documents are valid for 5 years, 6 in Germany.
 const CHILD_AGE_YEARS: i32 = 12;
 const CHILD_VALIDITY_YEARS: i32 = 6;
-const LONGEST_VALIDITY_YEARS: i32 = 10;
 
 /// A six-character date of birth; parts may be fillers.
 ///
@@ -141,8 +140,7 @@ pub(super) fn birth(digits: &[u8], expiry: Date, at: UnixTime, signed: Option<Un
 
 fn outlasts_childhood(born: Date, expiry: Date, latest_issue: Date) -> bool {
     let still_child = latest_issue < born.add_years(CHILD_AGE_YEARS);
-    let before_birth = born.add_years(LONGEST_VALIDITY_YEARS) < expiry;
-    still_child && (latest_issue.add_years(CHILD_VALIDITY_YEARS) < expiry || before_birth)
+    still_child && latest_issue.add_years(CHILD_VALIDITY_YEARS) < expiry
 }
 
 /// Three two-digit numbers, each `None` when it is filler.
@@ -217,6 +215,26 @@ mod tests {
         assert_eq!(birth_iso("120301", "350101").as_deref(), Some("2012-03-01"));
         // Expired before the later birth.
         assert_eq!(birth_iso("240301", "230101").as_deref(), Some("1924-03-01"));
+    }
+
+    #[test]
+    fn a_schoolchilds_five_years_may_end_long_after_the_tenth_birthday() {
+        /// 2026-05-23T10:00:00Z
+        const SIGNED: i64 = 1_779_530_400;
+        // Issued at every age from a day to seventeen years, signed or not known when: the child's own century.
+        for age in 0..18 {
+            for (validity, signed) in [(5, Some(SIGNED)), (5, None), (6, Some(SIGNED))] {
+                let born = format!("{:02}0522", (26 - age) % 100);
+                let expiry = expiry(format!("{:02}0523", 26 + validity).as_bytes(), NOW).unwrap();
+                let date = birth(born.as_bytes(), expiry, NOW, signed.map(UnixTime)).unwrap();
+                assert_eq!(date.year, Some(2026 - age), "issued at {age} for {validity} years");
+            }
+        }
+        // Seen years later, too: born 2018, issued at five, seen at eight.
+        let date = birth_iso_signed("180601", "281023", 1_698_055_200);
+        assert_eq!(date.as_deref(), Some("2018-06-01"));
+        // Ten years are nobody's under twelve, and are those of somebody a hundred years older.
+        assert_eq!(birth_iso_signed("180522", "360523", SIGNED).as_deref(), Some("1918-05-22"));
     }
 
     #[test]
