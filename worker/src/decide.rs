@@ -25,6 +25,9 @@ pub struct Decision {
 pub enum DocumentDecision {
     /// A document gate failed: the attempt never reaches the face stage.
     Rejected(Decision),
+    /// A gate failed that stands behind the document's content. To that belongs a portrait that somebody can be compared
+    /// with, so that the portrait is judged first, and this is what holds if it is one.
+    RejectedUnlessPortrait(Decision),
     /// Every document gate held: the faces decide.
     Faces(Checks),
 }
@@ -115,9 +118,14 @@ pub fn document(
         } else {
             "gate_not_run".to_owned()
         };
+        let behind_content = checks.document_data == Gate::Passed;
         *slot(&mut checks) = Gate::Failed;
         checks.reason = Some(reason);
-        return DocumentDecision::Rejected(Decision { outcome: Outcome::Rejected(code), checks });
+        let decision = Decision { outcome: Outcome::Rejected(code), checks };
+        return match behind_content {
+            true => DocumentDecision::RejectedUnlessPortrait(decision),
+            false => DocumentDecision::Rejected(decision),
+        };
     }
 
     // Supplied, it is always verified, and a failure always rejects.
@@ -133,7 +141,7 @@ pub fn document(
     if let Some(reason) = reason {
         checks.reason = Some(reason.to_owned());
         let outcome = Outcome::Rejected(FailureCode::DocumentAntiCloningAttestationFailed);
-        return DocumentDecision::Rejected(Decision { outcome, checks });
+        return DocumentDecision::RejectedUnlessPortrait(Decision { outcome, checks });
     }
     DocumentDecision::Faces(checks)
 }
@@ -260,10 +268,24 @@ mod tests {
     }
 
     fn rejected(report: &Report, policy: &OrganisationPolicy) -> (Code, Checks) {
-        match document(report, TerminalBinding::Holds, &Attestation::NotSupplied, policy) {
-            DocumentDecision::Rejected(Decision { outcome: Outcome::Rejected(code), checks }) => (code, checks),
-            other => panic!("{other:?}"),
-        }
+        refused(document(report, TerminalBinding::Holds, &Attestation::NotSupplied, policy))
+    }
+
+    /// What was decided against the document, which waits for the portrait exactly where its gate stands behind the content.
+    fn refused(decided: DocumentDecision) -> (Code, Checks) {
+        let (decision, waits) = match decided {
+            DocumentDecision::Rejected(decision) => (decision, false),
+            DocumentDecision::RejectedUnlessPortrait(decision) => (decision, true),
+            DocumentDecision::Faces(checks) => panic!("{checks:?}"),
+        };
+        let Outcome::Rejected(code) = decision.outcome else { panic!("{decision:?}") };
+        let behind = [
+            Code::DocumentActiveAuthenticationFailed,
+            Code::DocumentChipAuthenticationFailed,
+            Code::DocumentAntiCloningAttestationFailed,
+        ];
+        assert_eq!(waits, behind.contains(&code), "{code:?}");
+        (code, decision.checks)
     }
 
     fn continues(report: &Report, policy: &OrganisationPolicy) -> Checks {
@@ -401,14 +423,8 @@ mod tests {
 
     #[test]
     fn another_chip_than_our_terminal_began_with_fails_chip_authentication_whatever_the_policy() {
-        let judge = |report: &Report, policy: &OrganisationPolicy| match document(
-            report,
-            TerminalBinding::Broken,
-            &Attestation::NotSupplied,
-            policy,
-        ) {
-            DocumentDecision::Rejected(Decision { outcome: Outcome::Rejected(code), checks }) => (code, checks),
-            other => panic!("{other:?}"),
+        let judge = |report: &Report, policy: &OrganisationPolicy| {
+            refused(document(report, TerminalBinding::Broken, &Attestation::NotSupplied, policy))
         };
         let strict = OrganisationPolicy::default();
         let demanding = OrganisationPolicy { chip_authentication: Demand::Required, ..strict.clone() };
@@ -454,8 +470,9 @@ mod tests {
         for (attestation, demand, expected) in table {
             let found = match document(&genuine(), TerminalBinding::Holds, &attestation, &policy(demand)) {
                 DocumentDecision::Faces(checks) => Ok(checks.reader_attestation),
-                DocumentDecision::Rejected(Decision { outcome, checks }) => {
-                    assert_eq!(outcome, Outcome::Rejected(Code::DocumentAntiCloningAttestationFailed));
+                decided => {
+                    let (code, checks) = refused(decided);
+                    assert_eq!(code, Code::DocumentAntiCloningAttestationFailed);
                     assert_eq!((checks.reader_attestation, checks.liveness), (Gate::Failed, Gate::NotRun));
                     Err(checks.reason.unwrap())
                 }
@@ -466,10 +483,22 @@ mod tests {
         for (fail, code, _) in ORDER {
             let expired = Attestation::Fails("reader_attestation_expired");
             let decided = document(&with(fail), TerminalBinding::Holds, &expired, &policy(Demand::Required));
-            let DocumentDecision::Rejected(decision) = decided else { panic!() };
-            assert_eq!(decision.outcome, Outcome::Rejected(code));
-            assert_eq!(decision.checks.reader_attestation, Gate::NotRun);
+            let (found, checks) = refused(decided);
+            assert_eq!((found, checks.reader_attestation), (code, Gate::NotRun));
         }
+    }
+
+    #[test]
+    fn a_portrait_that_is_none_decides_before_the_gates_behind_it() {
+        let report = with(|r| {
+            r.gates.active_authentication = Failed;
+            r.reason = Some(Reason::ActiveAuthenticationInvalid);
+        });
+        let (_, checks) = rejected(&report, &OrganisationPolicy::default());
+        let decision = faces(checks, &FaceVerdict::PortraitUnusable(FaceReason::NoFace), "pack@1");
+        assert_eq!(decision.outcome, Outcome::Rejected(Code::DocumentDataInvalid));
+        assert_eq!(decision.checks.reason.as_deref(), Some("portrait_no_face"));
+        assert_eq!((decision.checks.document_data, decision.checks.active_authentication), (Gate::Failed, Gate::NotRun));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::time::Instant;
 use proofmill_contract::claims::DocumentData;
 use proofmill_contract::{Checks, Evidence, OrganisationPolicy, Outcome, Part, PresentationAttackDetection, Timestamp};
 use proofmill_emrtd::TrustStore;
-use proofmill_face::{FaceFailure, Prepared, PresentationAttack};
+use proofmill_face::{FaceFailure, FaceVerdict, Prepared, PresentationAttack};
 use proofmill_telemetry::Metrics;
 use proofmill_vault::TerminalSecret;
 use tokio::sync::{Semaphore, oneshot};
@@ -107,21 +107,22 @@ impl Engine {
             let (trust, face, metrics) = (self.trust.clone(), self.face.clone(), self.metrics.clone());
             on_pool(move || examine(evidence, &case, &trust.current(), &*face, &metrics)).await?
         };
-        let (checks, encoded, document, kept) = match examined {
+        let (encoded, case) = match examined {
             Examined::Decided(decision) => return Ok(judgement(decision, None, None)),
-            Examined::Faces { checks, encoded, document, kept } => (checks, encoded, document, kept.map(|kept| *kept)),
+            Examined::Faces { encoded, case } => (encoded, case),
         };
         let room = self.memory.reserve(encoded.memory).await;
         let room = room.ok_or_else(|| Fault::system("model", "the engine has stopped"))?;
         let prepared = {
             let (face, metrics) = (self.face.clone(), self.metrics.clone());
-            on_pool(move || prepare(encoded, room, &*face, &metrics)).await?
+            let alone = matches!(*case, FaceCase::Portrait(_));
+            on_pool(move || prepare(encoded, alone, room, &*face, &metrics)).await?
         };
-        let pictures = match prepared {
-            Ok(pictures) => pictures,
-            Err(failure) => {
-                let decision = decide::faces(checks, &failure.verdict(), self.face.model());
-                return Ok(judgement(decision, None, kept));
+        let (pictures, selfies) = match prepared {
+            Ok(prepared) => prepared,
+            Err(portrait) => {
+                let decision = decide::faces(case.checks(), &portrait.verdict(), self.face.model());
+                return Ok(judgement(decision, None, None));
             }
         };
         let started = Instant::now();
@@ -129,9 +130,20 @@ impl Engine {
         drop(slot);
         let answered = answer.await?;
         observe(&self.metrics, "embed", started);
-        let mut decision = decide::faces(checks, &answered.verdict, self.face.model());
-        decision.checks.presentation_attack_detection = presentation(answered.presentation_attack);
-        Ok(judgement(decision, Some(*document), kept))
+        Ok(match (*case, answered.verdict, selfies) {
+            (case, verdict @ FaceVerdict::PortraitUnusable(_), _) => {
+                judgement(decide::faces(case.checks(), &verdict, self.face.model()), None, None)
+            }
+            (FaceCase::Portrait(decision), _, _) => judgement(decision, None, None),
+            (FaceCase::Whole { checks, kept, .. }, _, Err(failure)) => {
+                judgement(decide::faces(checks, &failure.verdict(), self.face.model()), None, kept)
+            }
+            (FaceCase::Whole { checks, document, kept }, verdict, Ok(())) => {
+                let mut decision = decide::faces(checks, &verdict, self.face.model());
+                decision.checks.presentation_attack_detection = presentation(answered.presentation_attack);
+                judgement(decision, Some(document), kept)
+            }
+        })
     }
 }
 
@@ -155,7 +167,25 @@ fn presentation(found: PresentationAttack) -> PresentationAttackDetection {
 /// What the document stage leaves behind.
 enum Examined {
     Decided(Decision),
-    Faces { checks: Checks, encoded: Encoded, document: Box<DocumentData>, kept: Option<Box<Kept>> },
+    Faces { encoded: Encoded, case: Box<FaceCase> },
+}
+
+/// What the faces are to decide.
+enum FaceCase {
+    /// Whether the portrait is one: if it is, this was decided by a gate that stands behind it.
+    Portrait(Decision),
+    /// The attempt.
+    Whole { checks: Checks, document: DocumentData, kept: Option<Kept> },
+}
+
+impl FaceCase {
+    /// What was found of the document.
+    fn checks(self) -> Checks {
+        match self {
+            FaceCase::Portrait(decision) => decision.checks,
+            FaceCase::Whole { checks, .. } => checks,
+        }
+    }
 }
 
 /// Pictures that are not decoded yet. Wiped when dropped.
@@ -182,9 +212,10 @@ fn examine(
     let terminal = document::terminal_binding(&evidence, case);
     let decided = decide::document(&verified.report, terminal, &attestation, &case.policy);
     count(metrics, &verified.report, &decided);
-    let checks = match decided {
+    let (checks, later) = match decided {
         DocumentDecision::Rejected(decision) => return Examined::Decided(decision),
-        DocumentDecision::Faces(checks) => checks,
+        DocumentDecision::RejectedUnlessPortrait(decision) => (decision.checks.clone(), Some(decision)),
+        DocumentDecision::Faces(checks) => (checks, None),
     };
     let (Some(mrz), Some(portrait)) = (&verified.mrz, &verified.portrait) else {
         return Examined::Decided(decide::content_unusable(checks, "document_content_absent"));
@@ -193,8 +224,13 @@ fn examine(
         Ok(document) => document,
         Err(reason) => return Examined::Decided(decide::content_unusable(checks, reason)),
     };
-    let memory = face.memory_for(portrait.image, &evidence.selfies().collect::<Vec<_>>());
+    let selfies = if later.is_some() { Vec::new() } else { evidence.selfies().collect() };
+    let memory = face.memory_for(portrait.image, &selfies);
     let portrait = Zeroizing::new(portrait.image.to_vec());
+    if let Some(decision) = later {
+        let encoded = Encoded { portrait, evidence, memory };
+        return Examined::Faces { encoded, case: Box::new(FaceCase::Portrait(decision)) };
+    }
     let signer = verified.signer.filter(|_| matches!(case.chip, ChipEvidence::Submitted { keep: true }));
     let kept = signer.and_then(|signer| {
         let (dg1, dg2) = (evidence.take(Part::Dg1)?, evidence.take(Part::Dg2)?);
@@ -202,25 +238,32 @@ fn examine(
             Attestation::Holds(key) => Some(key),
             _ => None,
         };
-        Some(Box::new(Kept::new(dg1, dg2, signer, checks.clone(), attested_by)))
+        Some(Kept::new(dg1, dg2, signer, checks.clone(), attested_by))
     });
-    Examined::Faces { checks, encoded: Encoded { portrait, evidence, memory }, document: Box::new(document), kept }
+    let case = Box::new(FaceCase::Whole { checks, document, kept });
+    Examined::Faces { encoded: Encoded { portrait, evidence, memory }, case }
 }
 
-/// Decodes. The evidence itself is wiped when this returns; its part of the budget stays with the pictures.
+/// Decodes the portrait, and the selfies unless the portrait `alone` is asked about. What is wrong with a selfie waits: whether
+/// the portrait is one stands before it. The evidence itself is wiped when this returns; its part of the budget stays with
+/// the pictures.
 fn prepare(
     encoded: Encoded,
+    alone: bool,
     mut room: Reservation,
     face: &dyn FaceStage,
     metrics: &Metrics,
-) -> Result<Prepared, FaceFailure> {
+) -> Result<(Prepared, Result<(), FaceFailure>), FaceFailure> {
     let started = Instant::now();
-    let selfies: Vec<&[u8]> = encoded.evidence.selfies().collect();
-    let prepared = face.prepare(&encoded.portrait, &selfies);
+    let selfies: Vec<&[u8]> = if alone { Vec::new() } else { encoded.evidence.selfies().collect() };
+    let prepared = match face.prepare(&encoded.portrait, &selfies) {
+        Err(failure @ FaceFailure::Selfie(_)) => face.prepare(&encoded.portrait, &[]).map(|pictures| (pictures, Err(failure))),
+        prepared => prepared.map(|pictures| (pictures, Ok(()))),
+    };
     observe(metrics, "decode", started);
-    let pictures = prepared?;
+    let (pictures, selfies) = prepared?;
     room.keep(pictures.bytes());
-    Ok(pictures.holding(room))
+    Ok((pictures.holding(room), selfies))
 }
 
 /// Names of departures and reasons: nothing of a document, and no more of them than the libraries have.
@@ -228,7 +271,8 @@ fn count(metrics: &Metrics, report: &proofmill_emrtd::Report, decided: &Document
     for deviation in &report.deviations {
         metrics.document_deviations.with_label_values(&[deviation.name()]).inc();
     }
-    if let DocumentDecision::Rejected(Decision { checks, .. }) = decided
+    if let DocumentDecision::Rejected(Decision { checks, .. })
+    | DocumentDecision::RejectedUnlessPortrait(Decision { checks, .. }) = decided
         && let Some(reason) = &checks.reason
     {
         metrics.document_reasons.with_label_values(&[reason]).inc();

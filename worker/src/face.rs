@@ -11,8 +11,8 @@ use anyhow::Context as _;
 use futures::future::BoxFuture;
 use proofmill_face::decode::memory;
 use proofmill_face::{
-    BatchConfig, BatchEngine, BatchService, DecodeLimits, Device, EngineError, FaceFailure, FaceOutcome, LoadOptions,
-    MatchPolicy, Matcher, Pack, PackIdentity, Prepared, Setup, Standby,
+    BatchConfig, BatchEngine, BatchService, DecodeLimits, Device, EngineError, FaceFailure, FaceOutcome, FaceVerdict,
+    LoadOptions, MatchPolicy, Matcher, Pack, PackIdentity, Prepared, Setup, Standby,
 };
 use proofmill_telemetry::Metrics;
 
@@ -29,7 +29,7 @@ pub type FaceAnswer = BoxFuture<'static, Result<FaceOutcome, Fault>>;
 
 /// The face stage. A trait, so that tests can put faults around the real one.
 pub trait FaceStage: Send + Sync + 'static {
-    /// Decodes portrait and selfies; processor work.
+    /// Decodes portrait and selfies; processor work. Without selfies the portrait is judged alone.
     fn prepare(&self, portrait: &[u8], selfies: &[&[u8]]) -> Result<Prepared, FaceFailure>;
 
     /// Bytes that decoding takes at most, by what the pictures' headers declare.
@@ -251,12 +251,16 @@ impl FaceStage for FaceService {
     }
 
     fn submit(&self, pictures: Prepared, lane: FaceLane) -> BoxFuture<'_, Result<FaceAnswer, Fault>> {
+        // Whoever asks about the portrait alone has a verdict for the rest.
+        let alone = pictures.frames() == 0;
         Box::pin(async move {
             let ticket = self.batches.submit(pictures, lane).await.map_err(|error| Fault::system("model", &error))?;
             let metrics = self.metrics.clone();
             let answer: FaceAnswer = Box::pin(async move {
                 let outcome = ticket.await?;
-                operations::count(&metrics, &outcome.verdict);
+                if !alone || matches!(outcome.verdict, FaceVerdict::PortraitUnusable(_)) {
+                    operations::count(&metrics, &outcome.verdict);
+                }
                 Ok(outcome)
             });
             Ok(answer)

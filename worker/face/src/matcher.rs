@@ -235,9 +235,10 @@ impl Matcher {
     }
 
     /// Decodes the portrait and the selfie frames, on the processor; call it from any thread.
-    /// Frames are decoded in parallel when called inside a rayon pool with room.
+    /// Frames are decoded in parallel when called inside a rayon pool with room. Without frames the
+    /// portrait is judged alone: it is unusable, or there is nothing to compare it with.
     pub fn prepare(&self, portrait: &[u8], selfies: &[&[u8]]) -> Result<Prepared, FaceFailure> {
-        if selfies.is_empty() || selfies.len() > self.policy.max_frames {
+        if selfies.len() > self.policy.max_frames {
             return Err(FaceFailure::Selfie(FaceReason::FrameCount));
         }
         let unreadable = |error: ImageError| FaceReason::ImageUnreadable(error.fault());
@@ -438,7 +439,8 @@ impl Matcher {
             }
         }
         if usable.is_empty() {
-            let reason = failure.unwrap_or(FaceReason::NoFace);
+            // Only where there are no frames at all did none of them fail.
+            let reason = failure.unwrap_or(FaceReason::FrameCount);
             return Err(FaceVerdict::LivenessFailed(reason));
         }
         usable.sort_by(|a, b| b.rank.total_cmp(&a.rank));
@@ -605,6 +607,11 @@ impl Prepared {
     /// The same pictures, and something that is dropped when they have been: a place in a budget, say.
     pub fn holding(self, held: impl Send + Sync + 'static) -> Self {
         Self { _held: Some(Box::new(held)), ..self }
+    }
+
+    /// How many selfie frames there are; none where the portrait is judged alone.
+    pub fn frames(&self) -> usize {
+        self.frames.len()
     }
 
     /// Memory that the pictures hold, in bytes.

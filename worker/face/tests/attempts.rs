@@ -195,11 +195,22 @@ fn images_that_cannot_be_read_are_the_senders_failure_and_named() {
     assert_eq!(failure(&portrait, &[&selfie, cut]), Some(FaceFailure::Selfie(unreadable(ImageFault::Truncated))));
     assert_eq!(failure(&portrait[..900], &[&selfie]), Some(FaceFailure::Portrait(unreadable(ImageFault::Truncated))));
     assert_eq!(failure(b"no picture", &[&selfie]), Some(FaceFailure::Portrait(unreadable(ImageFault::UnknownFormat))));
-    let none: &[&[u8]] = &[];
-    assert_eq!(failure(&portrait, none), Some(FaceFailure::Selfie(FaceReason::FrameCount)));
     let six = [&selfie[..]; 6];
     assert_eq!(failure(&portrait, &six), Some(FaceFailure::Selfie(FaceReason::FrameCount)));
     assert_eq!(unreadable(ImageFault::Truncated).as_str(), "image_truncated");
+}
+
+#[test]
+fn a_portrait_is_judged_alone_where_there_are_no_frames() {
+    let Some((matcher, photos)) = setting() else { return };
+    let judge = |portrait: &[u8]| {
+        let attempt = matcher.prepare(portrait, &[]).unwrap();
+        assert_eq!(attempt.frames(), 0);
+        matcher.match_batch(&[attempt]).unwrap()[0].verdict
+    };
+    assert_eq!(judge(&photos.portrait()), FaceVerdict::LivenessFailed(FaceReason::FrameCount));
+    let blank = RgbImage::new(400, 500, vec![128; 400 * 500 * 3]).unwrap();
+    assert_eq!(judge(&jpeg(&blank, 90)), FaceVerdict::PortraitUnusable(FaceReason::NoFace));
 }
 
 #[test]
