@@ -102,10 +102,14 @@ fn decoding(inputs: &Inputs) {
     let large = scaled(&inputs.selfie, 3_000);
     let cases = [
         ("JPEG", &inputs.portrait, inputs.portrait_jpeg.clone()),
+        ("JPEG, restart markers", &inputs.portrait, restarting(&inputs.portrait, 75)),
         ("JPEG, progressive", &inputs.portrait, progressive(&inputs.portrait, 75)),
         ("JPEG", &inputs.selfie, inputs.selfie_jpeg.clone()),
+        ("JPEG, restart markers", &inputs.selfie, restarting(&inputs.selfie, 85)),
         ("JPEG, progressive", &inputs.selfie, progressive(&inputs.selfie, 85)),
         ("JPEG", &large, jpeg(&large, 85)),
+        ("JPEG, restart markers", &large, restarting(&large, 85)),
+        ("JPEG, progressive", &large, progressive(&large, 85)),
         ("JPEG 2000, lossless, no wavelets", &inputs.portrait, jpeg2000(&inputs.portrait)),
     ];
     println!("| picture | size | file | bare decoder, ms | ours, ms | ratio |\n|---|---|---|---|---|---|");
@@ -122,10 +126,19 @@ fn decoding(inputs: &Inputs) {
 }
 
 fn progressive(image: &RgbImage, quality: u8) -> Vec<u8> {
+    encoded(image, quality, |encoder| encoder.set_progressive(true))
+}
+
+/// A marker behind every row of MCUs of 16x16 pixels, as phones have it.
+fn restarting(image: &RgbImage, quality: u8) -> Vec<u8> {
+    encoded(image, quality, |encoder| encoder.set_restart_interval(image.width().div_ceil(16) as u16))
+}
+
+fn encoded(image: &RgbImage, quality: u8, set: impl Fn(&mut jpeg_encoder::Encoder<&mut Vec<u8>>)) -> Vec<u8> {
     let mut out = Vec::new();
     let (width, height) = (image.width() as u16, image.height() as u16);
     let mut encoder = jpeg_encoder::Encoder::new(&mut out, quality);
-    encoder.set_progressive(true);
+    set(&mut encoder);
     encoder.encode(image.data(), width, height, jpeg_encoder::ColorType::Rgb).unwrap();
     out
 }

@@ -1,8 +1,8 @@
 //! From file bytes to [`RgbImage`]: JPEG, JPEG 2000 and (for tools and tests) PNG.
 //!
-//! Each format has a structural pass of our own before its decoder: it finds the dimensions and
-//! checks them against the limits, names the forms that are not taken, and finds files that are
-//! cut off, which the decoders would quietly complete with grey.
+//! Dimensions are checked against the limits before anything is allocated for them, forms that are
+//! not taken are named, and files that are cut off are found, which decoders quietly complete with
+//! grey: JPEG has a decoder of our own, the others a structural pass of our own before theirs.
 
 mod exif;
 mod jp2;

@@ -22,9 +22,14 @@ pub fn models() -> PathBuf {
     cached("PROOFMILL_MODELS", "models")
 }
 
+/// The folder of photos.
+pub fn photos() -> PathBuf {
+    cached("PROOFMILL_PHOTOS", "photos")
+}
+
 /// A photo that set-up fetched, or `None` after saying why not.
 pub fn photo(name: &str) -> Option<Vec<u8>> {
-    let path = cached("PROOFMILL_PHOTOS", "photos").join(name);
+    let path = photos().join(name);
     match std::fs::read(&path) {
         Ok(bytes) => Some(bytes),
         Err(error) => {
