@@ -265,19 +265,19 @@ impl Matcher {
         let inputs: Vec<&LetterboxPlan> =
             batch.iter().flat_map(|attempt| attempt.pictures().map(|picture| &*picture.input)).collect();
         let mut detections = self.detect_inputs(&inputs)?.into_iter();
-        let found: Vec<(&Prepared, Vec<Vec<Detection>>)> = batch
+
+        // Find each picture's one face and plan its chip; make all chips; judge them.
+        let chosen: Vec<Result<Chosen, FaceVerdict>> = batch
             .iter()
             .map(|attempt| {
                 let count = 1 + attempt.frames.len();
-                (attempt, detections.by_ref().take(count).collect())
+                self.choose(attempt, detections.by_ref().take(count).collect())
             })
             .collect();
-
-        // Find each picture's one face and plan its chip; make all chips; judge them.
-        let planned: Vec<Result<Planned, FaceVerdict>> = found
-            .into_par_iter()
-            .map(|(attempt, detections)| self.plan(attempt, detections))
-            .collect::<Result<_, _>>()?;
+        let faces: Vec<(&RgbImage, &Detection)> = chosen.iter().flatten().flat_map(Chosen::faces).collect();
+        let mut plans = self.plan_all(&faces)?.into_iter();
+        let planned: Vec<Result<Planned, FaceVerdict>> =
+            chosen.into_iter().map(|attempt| attempt.and_then(|attempt| attempt.planned(&mut plans))).collect();
         let plans: Vec<&ChipPlan> = planned.iter().flatten().flat_map(Planned::plans).collect();
         let mut aligned = self.engine.align(&plans)?.into_iter();
         let with_chips: Vec<Result<(Planned, Vec<engine::Aligned>), FaceVerdict>> = planned
@@ -376,37 +376,44 @@ impl Matcher {
             .collect())
     }
 
-    /// The portrait's one face, and each frame's. Fails only with the engine.
-    fn plan(
-        &self,
-        attempt: &Prepared,
-        mut detections: Vec<Vec<Detection>>,
-    ) -> Result<Result<Planned, FaceVerdict>, EngineError> {
-        if detections.is_empty() {
-            return Ok(Err(FaceVerdict::PortraitUnusable(FaceReason::NoFace)));
-        }
-        let frames = detections.split_off(1);
-        let face = |picture: &Picture, found: &[Detection], policy: &GatePolicy| {
-            let detection = match gate::dominant(found, policy) {
-                Ok(detection) => detection.clone(),
-                Err(reason) => return Ok(Err(reason)),
-            };
-            let plan = self.plan_chip(&picture.image, &detection)?;
-            let source = Source::of(&picture.image, &detection);
-            Ok::<_, EngineError>(Ok(PlannedFace { detection, plan, source }))
+    /// The portrait's one face, and each frame's.
+    fn choose<'a>(&self, attempt: &'a Prepared, found: Vec<Vec<Detection>>) -> Result<Chosen<'a>, FaceVerdict> {
+        let (portrait, frames) = found.split_first().ok_or(FaceVerdict::PortraitUnusable(FaceReason::NoFace))?;
+        let one = |found: &[Detection], policy: &GatePolicy| gate::dominant(found, policy).cloned();
+        Ok(Chosen {
+            attempt,
+            portrait: one(portrait, &self.policy.portrait).map_err(FaceVerdict::PortraitUnusable)?,
+            frames: frames.iter().map(|found| one(found, &self.policy.selfie)).collect(),
+        })
+    }
+
+    /// Plans the chips of faces, an equal part of them on each core. Fails only with the engine.
+    fn plan_all(&self, faces: &[(&RgbImage, &Detection)]) -> Result<Vec<FacePlan>, EngineError> {
+        let part = faces.len().div_ceil(rayon::current_num_threads()).max(1);
+        // What is near in time shares a cache: few faces at once, and everything about them before the next.
+        let few = |faces: &[(&RgbImage, &Detection)]| {
+            faces.chunks(landmarks::ABREAST).map(|faces| self.plan_few(faces)).collect::<Result<Vec<_>, _>>()
         };
-        let found = detections.first().map_or(&[][..], Vec::as_slice);
-        let portrait = match face(&attempt.portrait, found, &self.policy.portrait)? {
-            Ok(portrait) => portrait,
-            Err(reason) => return Ok(Err(FaceVerdict::PortraitUnusable(reason))),
+        let parts = faces.par_chunks(part).map(few).collect::<Result<Vec<_>, _>>()?;
+        Ok(parts.into_iter().flatten().flatten().collect())
+    }
+
+    fn plan_few(&self, faces: &[(&RgbImage, &Detection)]) -> Result<Vec<FacePlan>, EngineError> {
+        // First what reads a face from its first row to its last: memory is quickest then, and the landmarks, which look
+        // here and there, find it in the cache.
+        let sources: Vec<Source> = faces.iter().map(|(image, found)| Source::of(image, found)).collect();
+        let chips: Vec<ChipPlan> = match &self.aligner {
+            Aligner::Dlib5 { predictor, box_scale } => {
+                let areas: Vec<(&RgbImage, PixelRect)> =
+                    faces.iter().map(|(image, found)| (*image, search_box(&found.bounds, *box_scale))).collect();
+                let landmarks = landmarks::predict_all(predictor, &areas);
+                faces.iter().zip(&landmarks).map(|((image, _), landmarks)| ChipPlan::new(image, landmarks)).collect()
+            }
+            Aligner::Arcface4 { .. } => {
+                faces.iter().map(|(image, found)| self.plan_chip(image, found)).collect::<Result<_, _>>()?
+            }
         };
-        let frames = attempt
-            .frames
-            .par_iter()
-            .zip(frames)
-            .map(|(picture, found)| face(picture, &found, &self.policy.selfie))
-            .collect::<Result<_, _>>()?;
-        Ok(Ok(Planned { portrait, frames }))
+        Ok(chips.into_iter().zip(sources).map(|(chip, source)| FacePlan { chip, source }).collect())
     }
 
     /// The gates before a comparison.
@@ -415,7 +422,7 @@ impl Matcher {
         let mut face = |planned: PlannedFace, policy: &GatePolicy| {
             // One for each plan; the engine answers for the number.
             let engine::Aligned { chip, embedding } = aligned.next().ok_or(FaceReason::NoFace)?;
-            let quality = measure(&planned.source, &planned.detection, &chip);
+            let quality = measure(&planned.plan.source, &planned.detection, &chip);
             gate::check(&quality, policy)?;
             Ok(Face { rank: quality.rank(planned.detection.score), chip, embedding })
         };
@@ -566,7 +573,35 @@ impl Matcher {
     }
 }
 
-/// An attempt whose portrait shows one face: what to cut out, and why not where a frame does not.
+/// An attempt whose portrait shows one face, and whether its frames do.
+struct Chosen<'a> {
+    attempt: &'a Prepared,
+    portrait: Detection,
+    frames: Vec<Result<Detection, FaceReason>>,
+}
+
+impl Chosen<'_> {
+    /// The faces and the pictures that they are in.
+    fn faces(&self) -> impl Iterator<Item = (&RgbImage, &Detection)> {
+        let frames = self.attempt.frames.iter().zip(&self.frames);
+        let frames = frames.filter_map(|(picture, found)| Some((&picture.image, found.as_ref().ok()?)));
+        std::iter::once((&self.attempt.portrait.image, &self.portrait)).chain(frames)
+    }
+
+    /// With the plans of its faces, in the order of [`Self::faces`].
+    fn planned(self, plans: &mut impl Iterator<Item = FacePlan>) -> Result<Planned, FaceVerdict> {
+        // There is one for each face.
+        let mut with_plan = |detection: Detection| -> Result<PlannedFace, FaceReason> {
+            Ok(PlannedFace { detection, plan: plans.next().ok_or(FaceReason::NoFace)? })
+        };
+        Ok(Planned {
+            portrait: with_plan(self.portrait).map_err(FaceVerdict::PortraitUnusable)?,
+            frames: self.frames.into_iter().map(|found| found.and_then(&mut with_plan)).collect(),
+        })
+    }
+}
+
+/// The same: what to cut out, and why not where a frame does not.
 struct Planned {
     portrait: PlannedFace,
     frames: Vec<Result<PlannedFace, FaceReason>>,
@@ -574,14 +609,18 @@ struct Planned {
 
 struct PlannedFace {
     detection: Detection,
-    plan: ChipPlan,
+    plan: FacePlan,
+}
+
+struct FacePlan {
+    chip: ChipPlan,
     /// The picture it lies in.
     source: Source,
 }
 
 impl Planned {
     fn plans(&self) -> impl Iterator<Item = &ChipPlan> {
-        std::iter::once(&self.portrait).chain(self.frames.iter().flatten()).map(|face| &face.plan)
+        std::iter::once(&self.portrait).chain(self.frames.iter().flatten()).map(|face| &face.plan.chip)
     }
 }
 

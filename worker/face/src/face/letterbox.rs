@@ -1,5 +1,7 @@
 //! A picture of any size as the detector's square input.
 
+use pulp::{Arch, Simd, WithSimd};
+
 use crate::image::RgbImage;
 use crate::pack::DETECTOR_INPUT as SIDE;
 use crate::wipe::Wiped;
@@ -53,16 +55,20 @@ impl LetterboxPlan {
         let (columns, wanted_columns) = taps(left, step, width);
         let (rows, wanted_rows) = taps(top, step, height);
 
-        let mut samples = Wiped::with_capacity(wanted_columns.len() * wanted_rows.len() * 3);
-        let every_column = wanted_columns.len() == width;
-        for row in &wanted_rows {
+        let runs = runs(&wanted_columns);
+        let mut samples = Wiped::zeros(wanted_columns.len() * wanted_rows.len() * 3);
+        for (row, out) in wanted_rows.iter().zip(samples.chunks_exact_mut(wanted_columns.len() * 3)) {
             let row = &image.data()[row * width * 3..][..width * 3];
-            if every_column {
-                samples.extend_from_slice(row);
-            } else {
-                for column in &wanted_columns {
-                    samples.extend_from_slice(&row[column * 3..column * 3 + 3]);
+            let mut rest = out;
+            for (first, count) in &runs {
+                let (out, behind) = rest.split_at_mut(3 * count);
+                let from = &row[3 * first..][..3 * count];
+                // Nearly always two, of a length that the compiler knows.
+                match (out.first_chunk_mut::<6>(), from.first_chunk::<6>()) {
+                    (Some(out), Some(from)) if *count == 2 => *out = *from,
+                    _ => out.copy_from_slice(from),
                 }
+                rest = behind;
             }
         }
         let frame = Frame { side: side as f32, left: left as f32, top: top as f32 };
@@ -97,27 +103,68 @@ impl LetterboxPlan {
 
     /// Makes the input: SIDE x SIDE RGB pixels.
     pub(crate) fn render(&self, out: &mut [u8]) {
-        let stride = self.width * 3;
-        let row = |at: u16| &self.samples[usize::from(at) * stride..][..stride];
-        // First between rows, which goes through whole rows at once, then between columns: the
-        // sums are whole numbers, so the order does not matter. 255 * 32 fits 16 bits.
-        let mut blended = Wiped::<u16>::zeros(stride);
-        for (taps, out) in self.rows.iter().zip(out.chunks_exact_mut(SIDE * 3)) {
-            let [upper, lower] = taps.weight;
-            let pairs = row(taps.at[0]).iter().zip(row(taps.at[1]));
-            for ((a, b), out) in pairs.zip(blended.iter_mut()) {
-                *out = u16::from(*a) * upper + u16::from(*b) * lower;
+        Arch::new().dispatch(Render { plan: self, out });
+    }
+}
+
+/// First between rows, then between columns: the sums are whole numbers, so the order does not matter. Both go through
+/// whole rows at once, the second one once the pixels on the left and those on the right lie in rows of their own.
+struct Render<'a> {
+    plan: &'a LetterboxPlan,
+    out: &'a mut [u8],
+}
+
+impl WithSimd for Render<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        const ROW: usize = SIDE * 3;
+        let Self { plan, out } = self;
+        let stride = plan.width * 3;
+        let row = |at: u16| &plan.samples[usize::from(at) * stride..][..stride];
+        let mut weights = [[0u16; ROW]; 2];
+        for (i, taps) in plan.columns.iter().enumerate() {
+            for (weights, weight) in weights.iter_mut().zip(taps.weight) {
+                weights[3 * i..3 * i + 3].fill(weight);
             }
-            for (taps, out) in self.columns.iter().zip(out.chunks_exact_mut(3)) {
-                let [a, b] = taps.at.map(|at| &blended[usize::from(at) * 3..][..3]);
-                let [left, right] = taps.weight.map(u32::from);
-                for ((a, b), out) in a.iter().zip(b).zip(out) {
-                    // Weights are 32nds in both directions.
-                    *out = ((u32::from(*a) * left + u32::from(*b) * right + 512) >> 10) as u8;
-                }
+        }
+        // 255 * 32 fits 16 bits. Room for one more behind the last: four numbers are moved at once.
+        let mut blended = Wiped::<u16>::zeros(stride + 1);
+        let mut sides = Wiped::<u16>::zeros(2 * (ROW + 1));
+        let (left, right) = sides.split_at_mut(ROW + 1);
+        for (taps, out) in plan.rows.iter().zip(out.chunks_exact_mut(ROW)) {
+            let [upper, lower] = taps.weight;
+            let (above, below, between) = (row(taps.at[0]), row(taps.at[1]), &mut blended[..stride]);
+            for i in 0..stride {
+                between[i] = u16::from(above[i]) * upper + u16::from(below[i]) * lower;
+            }
+            for (i, taps) in plan.columns.iter().enumerate() {
+                let [a, b] = taps.at.map(|at| &blended[usize::from(at) * 3..][..4]);
+                left[3 * i..3 * i + 4].copy_from_slice(a);
+                right[3 * i..3 * i + 4].copy_from_slice(b);
+            }
+            let (left, right, out) = (&left[..ROW], &right[..ROW], &mut out[..ROW]);
+            for i in 0..ROW {
+                let sum =
+                    u32::from(left[i]) * u32::from(weights[0][i]) + u32::from(right[i]) * u32::from(weights[1][i]);
+                // Weights are 32nds in both directions.
+                out[i] = ((sum + 512) >> 10) as u8;
             }
         }
     }
+}
+
+/// Positions that follow one another: the first of them, and how many.
+fn runs(positions: &[usize]) -> Vec<(usize, usize)> {
+    let mut runs: Vec<(usize, usize)> = Vec::with_capacity(positions.len());
+    for at in positions {
+        match runs.last_mut() {
+            Some((first, count)) if *first + *count == *at => *count += 1,
+            _ => runs.push((*at, 1)),
+        }
+    }
+    runs
 }
 
 /// The taps of each input pixel along one axis, and the positions in the picture that they refer

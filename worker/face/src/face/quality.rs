@@ -1,9 +1,12 @@
 //! What can honestly be measured about one face. Names follow ISO/IEC 29794-5 where it has one.
 
+use pulp::{Arch, Simd, WithSimd};
+
 use super::chip::Chip;
 use super::detect::Detection;
 use crate::geometry::Bounds;
 use crate::image::RgbImage;
+use crate::wipe::Wiped;
 
 /// Measurements of one face in one picture.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
@@ -127,6 +130,9 @@ enum Direction {
 /// Samples of one direction: enough for a stable mean, and no more on a large face.
 const STEPS: usize = 40_000;
 
+/// Pixels along the side of a block.
+const BLOCK: usize = 8;
+
 /// Largest mean step of the eight places that an edge may have along `along`, over the mean of the
 /// other seven.
 fn phases(
@@ -135,57 +141,88 @@ fn phases(
     across: &std::ops::Range<usize>,
     direction: Direction,
 ) -> f32 {
-    const BLOCK: usize = 8;
     // Too small to tell a block from a face.
     if along.len() < 4 * BLOCK || across.len() < 4 * BLOCK {
         return 1.0;
     }
     let skip = (along.len() * across.len() / STEPS).max(1);
-    let mut sums = [0u64; BLOCK];
     let mut counts = [0u64; BLOCK];
-    // Green: most of luminance, and there already.
-    let green = |x: usize, y: usize| image.data().get((y * image.width() + x) * 3 + 1..).unwrap_or_default();
     let lines = across.clone().step_by(skip).len() as u64;
     for at in along.start + 1..along.end {
         counts[at % BLOCK] += lines;
     }
-    match direction {
-        Direction::Across => {
-            let mut lanes = [0u64; BLOCK];
-            for y in across.clone().step_by(skip) {
-                let row = green(along.start, y).get(..3 * along.len() - 2).unwrap_or_default();
-                // Each step with the pixel before it: eight of them, and nine pixels, at a time.
-                let mut rest = row;
-                while let Some(pixels) = rest.first_chunk::<{ 3 * BLOCK + 1 }>() {
-                    for (step, sum) in lanes.iter_mut().enumerate() {
-                        *sum += u64::from(pixels[3 * step + 3].abs_diff(pixels[3 * step]));
-                    }
-                    rest = &rest[3 * BLOCK..];
-                }
-                let last = rest.chunks(3).zip(rest.chunks(3).skip(1));
-                for ((last, next), sum) in last.zip(&mut lanes) {
-                    *sum += u64::from(next[0].abs_diff(last[0]));
-                }
-            }
-            for (step, sum) in lanes.into_iter().enumerate() {
-                sums[(along.start + 1 + step) % BLOCK] = sum;
-            }
-        }
-        // Row by row too, as they lie in memory.
-        Direction::Down => {
-            let row = |y: usize| green(across.start, y).chunks(3 * skip).map(|pixel| pixel[0]).take(lines as usize);
-            for at in along.start + 1..along.end {
-                let steps = row(at - 1).zip(row(at)).map(|(last, next)| u32::from(next.abs_diff(last)));
-                sums[at % BLOCK] += u64::from(steps.sum::<u32>());
-            }
-        }
-    }
+    let sums = Arch::new().dispatch(Steps { image, along, across, skip, direction });
     let total: u64 = sums.iter().sum();
     let all: u64 = counts.iter().sum();
     // A tenth of a grey level of doubt: on a flat surface a ratio of nothings is nothing.
     let mean = |sum: u64, count: u64| sum as f32 / count.max(1) as f32 + 0.1;
     let ratios = sums.iter().zip(&counts).map(|(sum, n)| mean(*sum, *n) / mean(total - sum, all - n));
     ratios.fold(1.0, f32::max)
+}
+
+/// The sums of the steps of green (most of luminance, and there already) at each of the eight places.
+struct Steps<'a> {
+    image: &'a RgbImage,
+    along: &'a std::ops::Range<usize>,
+    across: &'a std::ops::Range<usize>,
+    skip: usize,
+    direction: Direction,
+}
+
+impl WithSimd for Steps<'_> {
+    type Output = [u64; BLOCK];
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> [u64; BLOCK] {
+        let Self { image, along, across, skip, direction } = self;
+        // All three channels go through, because they lie together; of two of them nothing is kept.
+        let row = |y: usize, columns: &std::ops::Range<usize>| {
+            image.data().get((y * image.width() + columns.start) * 3..).unwrap_or_default().get(..3 * columns.len())
+        };
+        let mut sums = [0u64; BLOCK];
+        match direction {
+            Direction::Across => {
+                // Two blocks of three channels, and one pixel more, at a time.
+                const LANES: usize = 2 * BLOCK * 3;
+                let mut totals = [0u64; LANES];
+                for y in across.clone().step_by(skip) {
+                    let mut rest = row(y, along).unwrap_or_default();
+                    let mut lanes = [0u32; LANES];
+                    while let Some(pixels) = rest.first_chunk::<{ LANES + 3 }>() {
+                        for i in 0..LANES {
+                            lanes[i] += u32::from(pixels[i + 3].abs_diff(pixels[i]));
+                        }
+                        rest = &rest[LANES..];
+                    }
+                    for (i, (last, next)) in rest.iter().zip(rest.iter().skip(3)).enumerate() {
+                        lanes[i] += u32::from(next.abs_diff(*last));
+                    }
+                    for i in 0..LANES {
+                        totals[i] += u64::from(lanes[i]);
+                    }
+                }
+                for step in 0..2 * BLOCK {
+                    sums[(along.start + 1 + step) % BLOCK] += totals[3 * step + 1];
+                }
+            }
+            // Row by row too, as they lie in memory.
+            Direction::Down => {
+                let mut wanted = vec![0u8; 3 * across.len()];
+                for green in wanted.iter_mut().skip(1).step_by(3 * skip) {
+                    *green = 0xff;
+                }
+                for at in along.start + 1..along.end {
+                    let (Some(last), Some(next)) = (row(at - 1, across), row(at, across)) else { continue };
+                    let mut sum = 0u32;
+                    for i in 0..wanted.len().min(last.len()).min(next.len()) {
+                        sum += u32::from(next[i].abs_diff(last[i]) & wanted[i]);
+                    }
+                    sums[at % BLOCK] += u64::from(sum);
+                }
+            }
+        }
+        sums
+    }
 }
 
 struct Pose {
@@ -235,27 +272,18 @@ const FACE: std::ops::Range<usize> = 30..120;
 impl Light {
     fn of(chip: &Chip) -> Self {
         let luminance = luminance(chip);
-        let mut histogram = [0u32; 256];
-        // Whole numbers, which the largest sums fit: 8,100 squares of at most 1,020.
-        let (mut sum, mut squares) = (0i64, 0i64);
-        let (mut edges, mut edge_squares) = (0i64, 0i64);
+        let [sum, squares, edges, edge_squares] = Arch::new().dispatch(Moments(&luminance));
+        // Several, because neighbours mostly fall into one bin, and each would wait for the one before.
+        let mut histograms = [[0u32; 256]; 4];
         for y in FACE {
-            let row = |y: usize| &luminance[y * Chip::SIDE + FACE.start - 1..][..FACE.len() + 2];
-            let (above, here, below) = (row(y - 1), row(y), row(y + 1));
-            let (mut row_sums, mut row_edges) = ((0i32, 0i32), (0i32, 0i32));
-            for x in 1..=FACE.len() {
-                let value = i32::from(here[x]);
-                let around = [here[x - 1], here[x + 1], above[x], below[x]].map(i32::from);
-                let laplacian = around[0] + around[1] + around[2] + around[3] - 4 * value;
-                row_sums = (row_sums.0 + value, row_sums.1 + value * value);
-                row_edges = (row_edges.0 + laplacian, row_edges.1 + laplacian * laplacian);
+            let row = &luminance[y * Chip::SIDE + FACE.start..][..FACE.len()];
+            for values in row.chunks(histograms.len()) {
+                for (histogram, value) in histograms.iter_mut().zip(values) {
+                    histogram[usize::from(*value)] += 1;
+                }
             }
-            for value in &here[1..=FACE.len()] {
-                histogram[usize::from(*value)] += 1;
-            }
-            (sum, squares) = (sum + i64::from(row_sums.0), squares + i64::from(row_sums.1));
-            (edges, edge_squares) = (edges + i64::from(row_edges.0), edge_squares + i64::from(row_edges.1));
         }
+        let histogram: [u32; 256] = std::array::from_fn(|bin| histograms.iter().map(|bins| bins[bin]).sum());
         let [sum, squares, edges, edge_squares] = [sum, squares, edges, edge_squares].map(|sum| sum as f64);
         let count = (FACE.len() * FACE.len()) as f64;
         let variance = |sum: f64, squares: f64| (squares / count - (sum / count).powi(2)).max(0.0);
@@ -284,13 +312,61 @@ impl Light {
     }
 }
 
+/// Sums over the face of luminance, its squares, its Laplacian and the squares of that.
+struct Moments<'a>(&'a [u8]);
+
+impl WithSimd for Moments<'_> {
+    type Output = [i64; 4];
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> [i64; 4] {
+        const COUNT: usize = FACE.end - FACE.start;
+        // Whole numbers, which the largest sums fit: 8,100 squares of at most 1,020.
+        let mut sums = [0i64; 4];
+        for y in FACE {
+            let row = |y: usize| self.0[y * Chip::SIDE + FACE.start - 1..].first_chunk::<{ COUNT + 2 }>();
+            let (Some(above), Some(here), Some(below)) = (row(y - 1), row(y), row(y + 1)) else { continue };
+            let mut row = [0i32; 4];
+            for x in 1..=COUNT {
+                let at = |row: &[u8; COUNT + 2], x: usize| i32::from(row[x]);
+                let value = at(here, x);
+                let laplacian = at(here, x - 1) + at(here, x + 1) + at(above, x) + at(below, x) - 4 * value;
+                row[0] += value;
+                row[1] += value * value;
+                row[2] += laplacian;
+                row[3] += laplacian * laplacian;
+            }
+            for (sum, row) in sums.iter_mut().zip(row) {
+                *sum += i64::from(row);
+            }
+        }
+        sums
+    }
+}
+
 /// Luminance by ITU-R BT.601, of each pixel of the chip.
-pub(crate) fn luminance(chip: &Chip) -> zeroize::Zeroizing<Vec<u8>> {
-    let values = chip.pixels().chunks_exact(3).map(|p| {
-        let weighted = 77 * u32::from(p[0]) + 150 * u32::from(p[1]) + 29 * u32::from(p[2]);
-        (weighted >> 8) as u8
-    });
-    zeroize::Zeroizing::new(values.collect())
+pub(crate) fn luminance(chip: &Chip) -> Wiped<u8> {
+    let mut out = Wiped::zeros(Chip::SIDE * Chip::SIDE);
+    Arch::new().dispatch(Luminance { pixels: chip.pixels(), out: &mut out });
+    out
+}
+
+struct Luminance<'a> {
+    pixels: &'a [u8],
+    out: &'a mut [u8],
+}
+
+impl WithSimd for Luminance<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        for (pixel, out) in self.pixels.chunks_exact(3).zip(self.out) {
+            let [r, g, b] = [u16::from(pixel[0]), u16::from(pixel[1]), u16::from(pixel[2])];
+            // The weights are 256 together, so 16 bits hold the sum.
+            *out = ((77 * r + 150 * g + 29 * b) >> 8) as u8;
+        }
+    }
 }
 
 #[cfg(test)]

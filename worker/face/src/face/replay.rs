@@ -19,10 +19,11 @@ mod plane;
 
 use std::ops::Range;
 
-use zeroize::Zeroizing;
+use pulp::{Arch, Simd, WithSimd};
 
 use super::chip::Chip;
 use super::quality::luminance;
+use crate::wipe::Wiped;
 use plane::Plane;
 
 /// The highest correlation of the two faces over small shifts, turns, scales and blurs, mirrored
@@ -66,6 +67,8 @@ const PARTS: usize = 3;
 /// A face at half size, without its coarse shading and its pixel noise. Wiped when dropped.
 pub struct Detail {
     small: Plane,
+    /// At half the size again.
+    quarter: Plane,
     fine: Plane,
     coarse: Plane,
 }
@@ -74,7 +77,7 @@ impl Detail {
     /// Takes the detail of an aligned face.
     pub fn of(chip: &Chip) -> Self {
         let full = luminance(chip);
-        let mut small = Zeroizing::new(Vec::with_capacity(SIDE * SIDE));
+        let mut small = Wiped::with_capacity(SIDE * SIDE);
         for rows in full.chunks_exact(2 * Chip::SIDE) {
             let (upper, lower) = rows.split_at(Chip::SIDE);
             small.extend(upper.chunks_exact(2).zip(lower.chunks_exact(2)).map(|(a, b)| {
@@ -86,29 +89,31 @@ impl Detail {
     }
 
     fn of_small(small: Plane) -> Self {
-        Self { fine: fine(&small), coarse: coarse(&small.halved()), small }
+        let quarter = small.halved();
+        Self { fine: fine(&small), coarse: coarse(&quarter), quarter, small }
     }
 
     /// The highest correlation with another face's detail.
     pub fn correlation(&self, other: &Self) -> f32 {
         let sides = [other, &other.mirrored()].map(|other| self.best_match(other, WORTH_COARSE));
         let upright = sides[0].max(sides[1]);
+        let shadings = PROPORTIONS.map(|proportion| coarse(&unstretched(&other.quarter, proportion)));
         [false, true]
             .into_iter()
-            .filter_map(|mirror| self.best_proportion(other, mirror))
+            .filter_map(|mirror| self.best_proportion(other, &shadings, mirror))
             .map(|(found, stretched)| if found > upright { self.best_match(&stretched, WORTH_STRETCHING) } else { 0.0 })
             .fold(upright, f32::max)
     }
 
     /// The other face at the proportions at which its coarse shading agrees best, if it does.
-    fn best_proportion(&self, other: &Self, mirror: bool) -> Option<(f32, Self)> {
-        let quarter = other.small.halved();
-        let quarter = if mirror { quarter.mirrored() } else { quarter };
-        let tried = PROPORTIONS.map(|proportion| {
-            let stretched = coarse(&unstretched(&quarter, proportion));
-            (shifts(&self.coarse, &stretched, &COARSE_WINDOW, COARSE_REACH).0, proportion)
+    fn best_proportion(&self, other: &Self, shadings: &[Plane; 6], mirror: bool) -> Option<(f32, Self)> {
+        let tried = PROPORTIONS.iter().zip(shadings).map(|(proportion, shading)| {
+            // A mirrored face, stretched, is the stretched one mirrored: both leave the middle column where it is.
+            let mirrored = mirror.then(|| shading.mirrored());
+            let shading = mirrored.as_ref().unwrap_or(shading);
+            (shifts(&self.coarse, shading, &COARSE_WINDOW, COARSE_REACH).0, *proportion)
         });
-        let (found, proportion) = tried.into_iter().max_by(|a, b| a.0.total_cmp(&b.0))?;
+        let (found, proportion) = tried.max_by(|a, b| a.0.total_cmp(&b.0))?;
         if found < WORTH_STRETCHING {
             return None;
         }
@@ -117,7 +122,12 @@ impl Detail {
     }
 
     fn mirrored(&self) -> Self {
-        Self { small: self.small.mirrored(), fine: self.fine.mirrored(), coarse: self.coarse.mirrored() }
+        Self {
+            small: self.small.mirrored(),
+            quarter: self.quarter.mirrored(),
+            fine: self.fine.mirrored(),
+            coarse: self.coarse.mirrored(),
+        }
     }
 
     /// `worth`: the agreement in coarse shading from which a place is searched by it.
@@ -169,27 +179,87 @@ fn unstretched(plane: &Plane, proportion: f32) -> Plane {
     let middle = (plane.side() as f32 - 1.0) / 2.0;
     let row = (ALIGNED_ROW + 0.5) * plane.side() as f32 / SIDE as f32 - 0.5;
     let (across, down) = (proportion.powf(-ALIGNED_WIDTH), proportion.powf(1.0 - ALIGNED_WIDTH));
-    plane.sampled(|x, y| ((x - middle) * across + middle, (y - row) * down + row))
+    plane.sampled(|x| (x - middle) * across + middle, |y| (y - row) * down + row)
 }
 
 /// The best of all shifts by whole pixels.
 fn shifts(a: &Plane, b: &Plane, window: &Range<usize>, reach: i16) -> (f32, Placement) {
-    let mine = |y: usize| a.row(window.start + y, window.start, window.len());
-    let fixed = Parts::of(window.len(), |y| (mine(y), mine(y)));
-    let mut best = (-1.0, Placement::default());
-    for x in -reach..=reach {
-        for y in -reach..=reach {
-            // The reach keeps inside the picture.
-            let moved = |at: usize, by: i16| at.saturating_add_signed(isize::from(by));
-            let theirs = |row: usize| b.row(moved(window.start + row, y), moved(window.start, x), window.len());
-            let parts = Parts::of(window.len(), |row| (mine(row), theirs(row)));
-            let found = parts.agreement(&fixed);
-            if found > best.0 {
-                best = (found, Placement { x: f32::from(x), y: f32::from(y), ..Placement::default() });
+    // Lanes enough for a third of either window.
+    if window.len() > WINDOW.len() / 2 + 1 {
+        Arch::new().dispatch(Shifts::<16> { a, b, window, reach })
+    } else {
+        Arch::new().dispatch(Shifts::<8> { a, b, window, reach })
+    }
+}
+
+struct Shifts<'a, const LANES: usize> {
+    a: &'a Plane,
+    b: &'a Plane,
+    window: &'a Range<usize>,
+    reach: i16,
+}
+
+impl<const LANES: usize> WithSimd for Shifts<'_, LANES> {
+    type Output = (f32, Placement);
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> (f32, Placement) {
+        let Self { a, b, window, reach } = self;
+        let fixed = parts::<LANES>(a, a, window, [0, 0]);
+        let spreads = Parts::spreads(&fixed);
+        let mut best = (-1.0, Placement::default());
+        for x in -reach..=reach {
+            for y in -reach..=reach {
+                let found = parts::<LANES>(a, b, window, [x, y]).agreement_by(&fixed, &spreads);
+                if found > best.0 {
+                    best = (found, Placement { x: f32::from(x), y: f32::from(y), ..Placement::default() });
+                }
             }
         }
+        best
     }
-    best
+}
+
+/// The window of one picture against that of another, moved by whole pixels: each third of a row is one load of `LANES`
+/// numbers, of which those that belong to its neighbour do not count in the end.
+#[inline(always)]
+fn parts<const LANES: usize>(a: &Plane, b: &Plane, window: &Range<usize>, by: [i16; 2]) -> Parts {
+    let side = window.len();
+    // The reach keeps inside the picture.
+    let [x, y] = by.map(|by| window.start.saturating_add_signed(isize::from(by)));
+    let mut parts = [Sums::default(); PARTS * PARTS];
+    for down in 0..PARTS {
+        let rows = (down * side).div_ceil(PARTS)..((down + 1) * side).div_ceil(PARTS);
+        for across in 0..PARTS {
+            let columns = across * side / PARTS..(across + 1) * side / PARTS;
+            let mut lanes = [[0f32; LANES]; 3];
+            for row in rows.clone() {
+                let mine = a.row(window.start + row, window.start + columns.start, LANES);
+                let theirs = b.row(y + row, x + columns.start, LANES);
+                for lane in 0..LANES {
+                    let (a, b) = (mine[lane], theirs[lane]);
+                    lanes[0][lane] += b;
+                    lanes[1][lane] += b * b;
+                    lanes[2][lane] += a * b;
+                }
+            }
+            let [b, bb, ab] = lanes.map(|mut lanes| {
+                for (lane, sum) in lanes.iter_mut().enumerate() {
+                    *sum = if lane < columns.len() { *sum } else { 0.0 };
+                }
+                let mut width = LANES / 2;
+                while width > 0 {
+                    for lane in 0..width {
+                        lanes[lane] += lanes[lane + width];
+                    }
+                    width /= 2;
+                }
+                f64::from(lanes[0])
+            });
+            parts[down * PARTS + across] = Sums { count: rows.len() * columns.len(), b, bb, ab };
+        }
+    }
+    Parts(parts)
 }
 
 /// From coarse to fine: each round looks around the best of the last one.
@@ -250,7 +320,7 @@ fn laid(fixed: &Plane, other: &Plane, placement: Placement) -> f32 {
     let (sin, cos) = placement.turn.sin_cos();
     let size = 1.0 + placement.scale;
     let (wide, high) = (size * (1.0 - placement.stretch / 2.0), size * (1.0 + placement.stretch / 2.0));
-    let mut over = Zeroizing::new(Vec::with_capacity(WINDOW.len() * WINDOW.len()));
+    let mut over = Wiped::with_capacity(WINDOW.len() * WINDOW.len());
     for y in WINDOW {
         let dy = y as f32 - middle;
         over.extend(WINDOW.map(|x| {
@@ -287,11 +357,41 @@ impl Parts {
     /// The whole window's correlation, or that of the middle one of its parts, whichever is higher:
     /// of nine parts, up to four may be spoilt. `fixed` is the first picture against itself.
     fn agreement(&self, fixed: &Self) -> f32 {
-        let whole = |parts: &Self| parts.0.iter().fold(Sums::default(), |sums, part| sums.and(part));
-        let mut each: [f32; PARTS * PARTS] = std::array::from_fn(|at| self.0[at].correlation(&fixed.0[at]));
-        each.sort_by(f32::total_cmp);
-        whole(self).correlation(&whole(fixed)).max(each[each.len() / 2])
+        self.agreement_by(fixed, &fixed.spreads())
     }
+
+    /// The same, with the first picture's [`Parts::spreads`].
+    #[inline(always)]
+    fn agreement_by(&self, fixed: &Self, spreads: &[f64; PARTS * PARTS]) -> f32 {
+        let whole = |parts: &Self| parts.0.iter().fold(Sums::default(), |sums, part| sums.and(part));
+        let (all, fixed_all) = (whole(self), whole(fixed));
+        let mut each = [0f32; PARTS * PARTS];
+        for at in 0..PARTS * PARTS {
+            each[at] = self.0[at].correlation(&fixed.0[at], spreads[at]);
+        }
+        all.correlation(&fixed_all, fixed_all.spread()).max(median(each))
+    }
+
+    /// How far each part spreads.
+    #[inline(always)]
+    fn spreads(&self) -> [f64; PARTS * PARTS] {
+        self.0.map(|sums| sums.spread())
+    }
+}
+
+/// The middle one of nine (of the least, middle and largest of three threes), without a branch.
+#[inline(always)]
+fn median(v: [f32; PARTS * PARTS]) -> f32 {
+    let sorted = |a: f32, b: f32, c: f32| {
+        let (min, max) = (|a, b| if a < b { a } else { b }, |a, b| if a < b { b } else { a });
+        let (low, high) = (min(a, b), max(a, b));
+        [min(low, c), max(low, min(high, c)), max(high, c)]
+    };
+    let [a, b, c] = [sorted(v[0], v[1], v[2]), sorted(v[3], v[4], v[5]), sorted(v[6], v[7], v[8])];
+    let lows = sorted(a[0], b[0], c[0])[2];
+    let middles = sorted(a[1], b[1], c[1])[1];
+    let highs = sorted(a[2], b[2], c[2])[0];
+    sorted(lows, middles, highs)[1]
 }
 
 /// What a correlation is made of. Of the pair (a, b): how many, sums of b, b squared, and a times b.
@@ -325,14 +425,22 @@ impl Sums {
         Self { count: self.count + a.len(), b: self.b + b, bb: self.bb + bb, ab: self.ab + ab }
     }
 
+    #[inline(always)]
     fn and(self, other: &Self) -> Self {
         Self { count: self.count + other.count, b: self.b + other.b, bb: self.bb + other.bb, ab: self.ab + other.ab }
     }
 
-    /// `fixed` is the first picture against itself.
-    fn correlation(&self, fixed: &Self) -> f32 {
+    /// The variance of b, times their number.
+    #[inline(always)]
+    fn spread(&self) -> f64 {
+        self.bb - self.b * self.b / self.count as f64
+    }
+
+    /// `fixed` is the first picture against itself, `spread` its spread.
+    #[inline(always)]
+    fn correlation(&self, fixed: &Self, spread: f64) -> f32 {
         let n = self.count as f64;
-        let spread = ((fixed.bb - fixed.b * fixed.b / n) * (self.bb - self.b * self.b / n)).max(0.0).sqrt();
+        let spread = (spread * self.spread()).max(0.0).sqrt();
         // Two faces without any detail are not evidence of a copy.
         if spread < 0.5 * n { 0.0 } else { ((self.ab - fixed.b * self.b / n) / spread) as f32 }
     }
@@ -383,6 +491,20 @@ mod tests {
     }
 
     #[test]
+    fn the_median_of_nine_is_the_fifth_in_order() {
+        let mut seed = 1u32;
+        for _ in 0..2_000 {
+            let values: [f32; 9] = std::array::from_fn(|_| {
+                seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (seed >> 28) as f32
+            });
+            let mut sorted = values;
+            sorted.sort_by(f32::total_cmp);
+            assert_eq!(median(values), sorted[4], "{values:?}");
+        }
+    }
+
+    #[test]
     fn a_shift_by_whole_pixels_is_a_placement_like_any_other() {
         let (a, b) = (Detail::of(&textured(1, 0, false, 1.0)), Detail::of(&textured(1, 4, false, 1.0)));
         let (found, place) = shifts(&a.fine, &b.fine, &WINDOW, REACH);
@@ -393,7 +515,7 @@ mod tests {
     /// The texture, as a camera out of focus would see it.
     fn out_of_focus(chip: &Chip, reach: usize) -> Chip {
         let pixels: Vec<f32> = chip.pixels().chunks_exact(3).map(|p| f32::from(p[0])).collect();
-        let blurred = Plane::new(Chip::SIDE, Zeroizing::new(pixels)).blurred(reach).blurred(reach);
+        let blurred = Plane::new(Chip::SIDE, Wiped::new(pixels)).blurred(reach).blurred(reach);
         Chip::new(blurred.values().iter().flat_map(|v| [*v as u8; 3]).collect()).unwrap()
     }
 
@@ -432,7 +554,7 @@ mod tests {
     /// The texture, `proportion` times as high, as the aligner would cut it out.
     fn stretched(chip: &Chip, proportion: f32) -> Chip {
         let pixels: Vec<f32> = chip.pixels().chunks_exact(3).map(|p| f32::from(p[0])).collect();
-        let plane = unstretched(&Plane::new(Chip::SIDE, Zeroizing::new(pixels)), 1.0 / proportion);
+        let plane = unstretched(&Plane::new(Chip::SIDE, Wiped::new(pixels)), 1.0 / proportion);
         Chip::new(plane.values().iter().flat_map(|v| [*v as u8; 3]).collect()).unwrap()
     }
 

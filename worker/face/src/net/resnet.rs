@@ -4,7 +4,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::channels_last;
 use crate::error::EngineError;
-use crate::pack::dlib::resnet::{self, FEATURES, OUTPUT};
+use crate::pack::dlib::resnet::{self, FEATURES, INPUT, OUTPUT};
 
 /// The network on a device.
 pub(crate) struct ResNet {
@@ -12,6 +12,7 @@ pub(crate) struct ResNet {
     kind: Kind,
     /// Whether convolution, bias, addition and rectification go to cuDNN as one operation.
     fused: bool,
+    /// Of each pixel.
     mean: Tensor,
     stem: Convolution,
     blocks: Vec<Block>,
@@ -58,7 +59,7 @@ impl ResNet {
             device,
             kind,
             fused,
-            mean: Tensor::f_from_slice(&from.mean)?.f_to_device(device)?,
+            mean: mean(&from.mean)?.f_to_device(device)?,
             stem: convolution(&from.stem)?,
             blocks,
             // The last step stays in single precision: it is small, and distances come from it.
@@ -103,6 +104,13 @@ impl ResNet {
         let features = x.f_mean_dim(&[2i64, 3][..], false, Kind::Float)?;
         Ok(features.f_matmul(&self.projection)?)
     }
+}
+
+/// What is taken from each channel, written out for a whole face: libtorch would go through three numbers at
+/// a time.
+fn mean(channels: &[f32; 3]) -> Result<Tensor, EngineError> {
+    let side = INPUT as i64;
+    Ok(Tensor::f_from_slice(channels)?.f_expand([side, side, 3], false)?.f_contiguous()?)
 }
 
 impl Convolution {

@@ -1,15 +1,17 @@
 //! Square pictures of one number a pixel, and what is done to them before they are compared.
 
-use zeroize::Zeroizing;
+use pulp::{Arch, Simd, WithSimd};
+
+use crate::wipe::Wiped;
 
 /// A square picture. Wiped when dropped.
 pub(super) struct Plane {
     side: usize,
-    values: Zeroizing<Vec<f32>>,
+    values: Wiped<f32>,
 }
 
 impl Plane {
-    pub(super) fn new(side: usize, values: Zeroizing<Vec<f32>>) -> Self {
+    pub(super) fn new(side: usize, values: Wiped<f32>) -> Self {
         debug_assert_eq!(values.len(), side * side);
         Self { side, values }
     }
@@ -24,6 +26,7 @@ impl Plane {
     }
 
     /// Part of a row.
+    #[inline(always)]
     pub(super) fn row(&self, y: usize, from: usize, length: usize) -> &[f32] {
         &self.values[y * self.side + from..][..length]
     }
@@ -31,7 +34,7 @@ impl Plane {
     /// At half the size, each pixel the mean of four.
     pub(super) fn halved(&self) -> Self {
         let side = self.side / 2;
-        let mut out = Zeroizing::new(Vec::with_capacity(side * side));
+        let mut out = Wiped::with_capacity(side * side);
         for y in 0..side {
             let (upper, lower) = (self.row(2 * y, 0, 2 * side), self.row(2 * y + 1, 0, 2 * side));
             out.extend(
@@ -42,7 +45,7 @@ impl Plane {
     }
 
     pub(super) fn mirrored(&self) -> Self {
-        let mut values = Zeroizing::new(Vec::with_capacity(self.values.len()));
+        let mut values = Wiped::with_capacity(self.values.len());
         for row in self.values.chunks_exact(self.side) {
             values.extend(row.iter().rev());
         }
@@ -59,71 +62,92 @@ impl Plane {
 
     /// The mean over a square of this reach, clipped at the edges.
     pub(super) fn blurred(&self, reach: usize) -> Self {
-        let side = self.side;
-        let span = |at: usize| at.saturating_sub(reach)..(at + reach + 1).min(side);
-        // Rows: a running sum along each.
-        let mut rows = Zeroizing::new(vec![0f32; self.values.len()]);
-        for (from, out) in self.values.chunks_exact(side).zip(rows.chunks_exact_mut(side)) {
-            let mut sum: f32 = from[..reach].iter().sum();
-            for (at, out) in out.iter_mut().enumerate() {
-                if let Some(entering) = from.get(at + reach) {
-                    sum += entering;
-                }
-                if let Some(leaving) = at.checked_sub(reach + 1) {
-                    sum -= from[leaving];
-                }
-                *out = sum / span(at).len() as f32;
-            }
-        }
-        // Columns: a running sum of whole rows.
-        let mut out = Zeroizing::new(vec![0f32; self.values.len()]);
-        let mut sums = Zeroizing::new(vec![0f32; side]);
-        let row = |at: usize| &rows[at * side..][..side];
-        let move_in = |sums: &mut [f32], row: &[f32], sign: f32| {
-            for (sum, value) in sums.iter_mut().zip(row) {
-                *sum += sign * value;
-            }
-        };
-        for at in 0..reach {
-            move_in(&mut sums, row(at), 1.0);
-        }
-        for (at, out) in out.chunks_exact_mut(side).enumerate() {
-            if at + reach < side {
-                move_in(&mut sums, row(at + reach), 1.0);
-            }
-            if let Some(leaving) = at.checked_sub(reach + 1) {
-                move_in(&mut sums, row(leaving), -1.0);
-            }
-            let count = span(at).len() as f32;
-            for (out, sum) in out.iter_mut().zip(sums.iter()) {
-                *out = sum / count;
-            }
-        }
-        Self::new(side, out)
+        let mut out = Wiped::zeros(self.values.len());
+        Arch::new().dispatch(Blur { from: self, reach, out: &mut out });
+        Self::new(self.side, out)
     }
 
-    /// Each pixel from another place.
-    pub(super) fn sampled(&self, from: impl Fn(f32, f32) -> (f32, f32)) -> Self {
-        let mut values = Zeroizing::new(Vec::with_capacity(self.values.len()));
+    /// Each pixel from another column and row.
+    pub(super) fn sampled(&self, column: impl Fn(f32) -> f32, row: impl Fn(f32) -> f32) -> Self {
+        let place = |at: f32| self.place(at);
+        let columns: Vec<(usize, f32)> = (0..self.side).map(|x| place(column(x as f32))).collect();
+        let mut values = Wiped::with_capacity(self.values.len());
+        let mut between = Wiped::<f32>::zeros(self.side);
         for y in 0..self.side {
-            values.extend((0..self.side).map(|x| {
-                let (x, y) = from(x as f32, y as f32);
-                self.at(x, y)
-            }));
+            let (top, fy) = place(row(y as f32));
+            let (upper, lower) = (self.row(top, 0, self.side), self.row(top + 1, 0, self.side));
+            for ((out, upper), lower) in between.iter_mut().zip(upper).zip(lower) {
+                *out = upper * (1.0 - fy) + lower * fy;
+            }
+            values.extend(columns.iter().map(|(left, fx)| between[*left] * (1.0 - fx) + between[left + 1] * fx));
         }
         Self::new(self.side, values)
     }
 
     /// Between pixels, bilinearly; beyond an edge, the edge.
     pub(super) fn at(&self, x: f32, y: f32) -> f32 {
-        let limit = self.side as f32 - 1.001;
-        let (x, y) = (x.clamp(0.0, limit), y.clamp(0.0, limit));
-        let (left, top) = (x as usize, y as usize);
-        let (fx, fy) = (x - left as f32, y - top as f32);
+        let ((left, fx), (top, fy)) = (self.place(x), self.place(y));
         let pixels = &self.values[top * self.side + left..][..self.side + 2];
         let upper = pixels[0] * (1.0 - fx) + pixels[1] * fx;
         let lower = pixels[self.side] * (1.0 - fx) + pixels[self.side + 1] * fx;
         upper * (1.0 - fy) + lower * fy
+    }
+
+    /// The pixel before a place along an axis, one before the last at most, and how far behind it the place is.
+    fn place(&self, at: f32) -> (usize, f32) {
+        let at = at.clamp(0.0, self.side as f32 - 1.001);
+        let before = at as usize;
+        (before, at - before as f32)
+    }
+}
+
+/// First down the columns, by a running sum of whole rows, then along each row.
+struct Blur<'a> {
+    from: &'a Plane,
+    reach: usize,
+    out: &'a mut [f32],
+}
+
+impl WithSimd for Blur<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { from, reach, out } = self;
+        let side = from.side;
+        let span = |at: usize| (at.saturating_sub(reach)..(at + reach + 1).min(side)).len() as f32;
+        let shares: Vec<f32> = (0..side).map(|x| 1.0 / span(x)).collect();
+        let row = |at: usize| from.row(at, 0, side);
+        // Nothing on either side of the row, as far as the blur reaches.
+        let mut sums = Wiped::<f32>::zeros(side + 2 * reach);
+        for at in 0..reach.min(side) {
+            add(&mut sums[reach..][..side], row(at));
+        }
+        for (y, out) in out.chunks_exact_mut(side).enumerate() {
+            if y + reach < side {
+                add(&mut sums[reach..][..side], row(y + reach));
+            }
+            if y > reach {
+                let leaving = row(y - reach - 1);
+                for (sum, value) in sums[reach..][..side].iter_mut().zip(leaving) {
+                    *sum -= value;
+                }
+            }
+            for k in 0..2 * reach + 1 {
+                add(out, &sums[k..][..side]);
+            }
+            let share = 1.0 / span(y);
+            for (out, across) in out.iter_mut().zip(&shares) {
+                *out *= share * across;
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn add(sums: &mut [f32], values: &[f32]) {
+    for (sum, value) in sums.iter_mut().zip(values) {
+        *sum += value;
     }
 }
 
@@ -132,7 +156,7 @@ mod tests {
     use super::*;
 
     fn numbers(side: usize) -> Plane {
-        Plane::new(side, Zeroizing::new((0..side * side).map(|i| ((i * 7919) % 251) as f32).collect()))
+        Plane::new(side, (0..side * side).map(|i| ((i * 7919) % 251) as f32).collect())
     }
 
     #[test]
