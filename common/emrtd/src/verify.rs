@@ -78,6 +78,8 @@ struct Run<'e, 'a> {
     mrz: Option<Result<Mrz, MrzError>>,
     mrz_deviations: DeviationSet,
     signer: Option<DocumentSigner>,
+    /// Once its gate has passed.
+    content: Content<'a>,
 }
 
 /// The holder's data: the machine readable zone and the facial images.
@@ -115,6 +117,7 @@ impl<'e, 'a> Run<'e, 'a> {
             mrz: None,
             mrz_deviations: DeviationSet::EMPTY,
             signer: None,
+            content: (None, Vec::new()),
         }
     }
 
@@ -122,20 +125,14 @@ impl<'e, 'a> Run<'e, 'a> {
         self.finish(Self::gates)
     }
 
-    fn finish(mut self, gates: impl FnOnce(&mut Self) -> Result<Content<'a>, Reason>) -> Verification<'a> {
-        let (mut mrz, mut portraits) = (None, Vec::new());
-        match gates(&mut self) {
-            Ok((found_mrz, found_portraits)) => {
-                mrz = found_mrz;
-                portraits = found_portraits;
-            }
-            Err(reason) => {
-                // A gate below passive authentication does not unsay whose document it is.
-                self.set_gate(reason.gate(), GateResult::Failed);
-                self.report.reason = Some(reason);
-            }
+    fn finish(mut self, gates: impl FnOnce(&mut Self) -> Result<(), Reason>) -> Verification<'a> {
+        if let Err(reason) = gates(&mut self) {
+            // A gate below passive authentication does not unsay whose document it is, nor one of the chip what is in it.
+            self.set_gate(reason.gate(), GateResult::Failed);
+            self.report.reason = Some(reason);
         }
         self.report.deviations = self.deviations.iter().collect();
+        let (mrz, portraits) = self.content;
         let mut portraits = portraits.into_iter();
         Verification {
             report: self.report,
@@ -146,14 +143,14 @@ impl<'e, 'a> Run<'e, 'a> {
         }
     }
 
-    fn gates(&mut self) -> Result<Content<'a>, Reason> {
+    fn gates(&mut self) -> Result<(), Reason> {
         self.evidence_format()?;
         self.report.gates.evidence_format = GateResult::Passed;
 
         let lds = self.passive_authentication()?;
         self.report.gates.passive_authentication.result = GateResult::Passed;
 
-        let content = self.content()?;
+        self.content = self.read_content()?;
 
         let options = match self.evidence.dg14 {
             // What a DG14 offers that cannot be read is unknown, and is not taken for nothing: a
@@ -166,11 +163,11 @@ impl<'e, 'a> Run<'e, 'a> {
         };
         self.report.gates.active_authentication = self.active_authentication(&lds, &options)?;
         self.report.gates.chip_authentication = self.chip_authentication(&lds, &options)?;
-        Ok(content)
+        Ok(())
     }
 
     /// The gates of [`verify_again`].
-    fn again(&mut self, kept: &DocumentSigner) -> Result<Content<'a>, Reason> {
+    fn again(&mut self, kept: &DocumentSigner) -> Result<(), Reason> {
         self.report.gates.evidence_format = GateResult::Passed;
         let signer = self.trust.signer(&kept.certificate).ok_or(Reason::SignerCertificateNotFound)?;
         self.report.signer_status = Some(signer.certificate.status(self.at));
@@ -184,13 +181,14 @@ impl<'e, 'a> Run<'e, 'a> {
         chain.and(revocation)?;
         self.report.gates.passive_authentication.result = GateResult::Passed;
         self.signer = Some(kept.clone());
-        self.content()
+        self.content = self.read_content()?;
+        Ok(())
     }
 
     // -- document data
 
     /// DG1 as far as it was read, and DG2.
-    fn content(&mut self) -> Result<Content<'a>, Reason> {
+    fn read_content(&mut self) -> Result<Content<'a>, Reason> {
         let mrz = self.mrz.take().transpose()?;
         self.note(self.mrz_deviations)?;
         let portraits = match self.evidence.dg2 {
