@@ -6,6 +6,7 @@ mod http;
 mod memory_budget;
 pub mod openapi;
 mod ops;
+mod outbox;
 mod outbox_age;
 pub mod relay;
 mod router;
@@ -19,6 +20,7 @@ pub mod tenancy;
 
 pub use http::rate_limit::Quota;
 pub use ops::{Check, Ops, ops_router};
+pub use outbox::Outbox;
 pub use relay::run_relay;
 pub use router::router;
 pub use serve::{serve, serve_router};

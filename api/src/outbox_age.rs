@@ -15,7 +15,7 @@ const REFRESH: Duration = Duration::from_secs(1);
 pub struct OutboxAge(Mutex<Option<(Timestamp, Duration)>>);
 
 impl OutboxAge {
-    /// The age now, or as of a second ago.
+    /// The age now, or as of a second or two ago.
     pub async fn get(&self, store: &Store, now: Timestamp) -> Result<Duration, StoreError> {
         let remembered = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((at, age)) = remembered
@@ -23,8 +23,21 @@ impl OutboxAge {
         {
             return Ok(age);
         }
-        let age = store.outbox_oldest(now).await?.unwrap_or_default();
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, age));
-        Ok(age)
+        // One asks; those who come meanwhile go by the old age, and do not ask as well.
+        let remember = |what| *self.0.lock().unwrap_or_else(PoisonError::into_inner) = what;
+        if let Some((_, age)) = remembered {
+            remember(Some((now, age)));
+        }
+        match store.outbox_oldest(now).await {
+            Ok(age) => {
+                let age = age.unwrap_or_default();
+                remember(Some((now, age)));
+                Ok(age)
+            }
+            Err(error) => {
+                remember(remembered);
+                Err(error)
+            }
+        }
     }
 }

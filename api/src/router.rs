@@ -139,7 +139,7 @@ mod tests {
             clock: Arc::new(SystemClock),
             metrics: Arc::new(Metrics::new(&build).unwrap()),
             config: ApiConfig::default(),
-            outbox_wakeup: Arc::default(),
+            outbox: Arc::default(),
             shutdown: tokio_util::sync::CancellationToken::new(),
         });
         async fn broken() -> StatusCode {

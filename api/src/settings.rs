@@ -251,6 +251,22 @@ impl StorageArgs {
     }
 }
 
+/// Opens a store that is there: for commands that look at what others made. A directory that was mistyped is not made.
+///
+/// # Errors
+/// [`SettingsError`].
+pub async fn open_existing_store(args: &StorageArgs) -> Result<Store, SettingsError> {
+    if let StoreUrl::FileIn(directory) = args.store_url()?
+        && !directory.join(STORE_FILE).try_exists().unwrap_or(true)
+    {
+        return Err(SettingsError::Usage(format!(
+            "--data-dir {}: there is no {STORE_FILE} in it; `org create` begins a new one",
+            directory.display()
+        )));
+    }
+    open_store(args).await
+}
+
 /// Opens the store alone; the embedded one is brought up to date on the way.
 ///
 /// # Errors
@@ -260,7 +276,7 @@ pub async fn open_store(args: &StorageArgs) -> Result<Store, SettingsError> {
         StoreUrl::Server(url) => url.to_owned(),
         StoreUrl::FileIn(directory) => {
             private_directory(directory)?;
-            format!("sqlite:{}", directory.join("proofmill.sqlite").display())
+            format!("sqlite:{}", directory.join(STORE_FILE).display())
         }
     };
     let store = Store::open(StoreConfig { url, pool_size: args.database_pool }).await?;
@@ -380,6 +396,8 @@ fn docs_url(text: &str) -> Result<String, String> {
     if path { Ok(text.to_owned()) } else { base_url(text) }
 }
 
+/// The embedded store.
+const STORE_FILE: &str = "proofmill.sqlite";
 const DEPLOYMENT_KEY: &str = "deployment.key";
 
 /// Makes a directory that nobody else may look into. One that exists stays as it is.

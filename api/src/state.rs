@@ -9,11 +9,11 @@ use proofmill_contract::Clock;
 use proofmill_store::Store;
 use proofmill_telemetry::Metrics;
 use proofmill_vault::{DeploymentKey, Vault};
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::http::rate_limit::{Limits, Quota};
 use crate::memory_budget::MemoryBudget;
+use crate::outbox::Outbox;
 use crate::outbox_age::OutboxAge;
 
 /// Everything a router works on.
@@ -31,8 +31,8 @@ pub struct AppState {
     pub metrics: Arc<Metrics>,
     /// What the operator chose.
     pub config: ApiConfig,
-    /// Tells an in-process relay that the outbox has a row.
-    pub outbox_wakeup: Arc<Notify>,
+    /// Accepted jobs, for the relay of this process.
+    pub outbox: Arc<Outbox>,
     /// Ends long polls when the process drains.
     pub shutdown: CancellationToken,
 }

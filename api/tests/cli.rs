@@ -110,6 +110,7 @@ fn the_deployment_key_is_private_and_is_never_replaced() {
 #[test]
 fn mistakes_are_named() {
     let folder = tempfile::tempdir().unwrap();
+    let org = json(&run(folder.path(), &["org", "create", "--name", "Acme", "--json"]));
     let unknown = format!("org_{}", "0".repeat(32));
     for (words, names) in [
         (vec!["keys", "create", "--org", unknown.as_str()], "there is no organisation"),
@@ -123,11 +124,74 @@ fn mistakes_are_named() {
         let message = failure(&run(folder.path(), &words));
         assert!(message.contains(names), "{words:?}: {message}");
     }
-    let org = json(&run(folder.path(), &["org", "create", "--name", "Acme", "--json"]));
     let words = ["keys", "create", "--org", org["id"].as_str().unwrap(), "--scope", "admin"];
     assert!(failure(&run(folder.path(), &words)).contains("`admin` is no scope"));
     let nowhere = Command::new(env!("CARGO_BIN_EXE_proofmill-api")).args(["org", "list"]).env_clear().output().unwrap();
     assert!(failure(&nowhere).contains("--data-dir"));
+}
+
+/// A name, a value and what is allowed, whatever kind of value it is.
+#[test]
+fn a_bad_value_on_the_command_line_is_refused_with_its_name_and_what_is_allowed() {
+    for (words, names) in [
+        (&["serve", "--key-rate", "-1"][..], &["'-1'", "--key-rate", "1 to 1000000"][..]),
+        (&["serve", "--key-rate=-1"], &["'-1'", "--key-rate", "1 to 1000000"]),
+        (&["serve", "--trusted-proxies", "-1.5"], &["'-1.5'", "--trusted-proxies", "0 to 16"]),
+        (&["--database-pool", "-3", "org", "list"], &["'-3'", "--database-pool", "1 to 1000"]),
+        (&["quarantine", "list", "--limit", "-5"], &["'-5'", "--limit", "1 to 1000"]),
+        (&["quarantine", "list", "--limit", "many"], &["'many'", "--limit", "1 to 1000"]),
+        (&["org", "create", "--name", "x", "--contract-version", "-2"], &["'-2'", "--contract-version", "1..=2"]),
+        (&["--log", "===", "org", "list"], &["'==='", "--log", "expected a level (off, error,"]),
+        (&["--log", "proofmill_api=loud", "org", "list"], &["'proofmill_api=loud'", "--log", "debug, trace"]),
+    ] {
+        let message = refusal(&run_in(&CLUSTER, words));
+        for name in names {
+            assert!(message.contains(name), "{words:?}: {message}");
+        }
+    }
+    let variables = [&CLUSTER[..], &[("PROOFMILL_LOG", "===")]].concat();
+    let message = refusal(&run_in(&variables, &["org", "list"]));
+    assert!(message.contains("PROOFMILL_LOG: `log` = \"===\": expected a level"), "{message}");
+}
+
+#[test]
+fn a_mistyped_variable_is_warned_of_in_one_line_and_one_of_the_worker_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    json(&run(folder.path(), &["org", "create", "--name", "Acme", "--json"]));
+    let variables = [("PROOFMILL_DATA_DIR", data), ("PROOFMILL_KEYRATE", "hunter2"), ("PROOFMILL_DEVICE", "cpu")];
+    let output = run_in(&variables, &["org", "list", "--json"]);
+    assert_eq!(json(&output)["name"], "Acme");
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(told.lines().count(), 1, "{told}");
+    assert!(told.contains("WARN") && told.contains("PROOFMILL_KEYRATE (did you mean PROOFMILL_KEY_RATE?)"), "{told}");
+    assert!(!told.contains("hunter2") && !told.contains("PROOFMILL_DEVICE"), "{told}");
+}
+
+#[test]
+fn commands_that_look_at_data_make_no_folder_that_was_mistyped() {
+    let folder = tempfile::tempdir().unwrap();
+    let mistyped = folder.path().join("dtaa");
+    let org = format!("org_{}", "0".repeat(32));
+    let attempt = format!("va_{}", "0".repeat(64));
+    for words in [
+        &["org", "list"][..],
+        &["org", "set", &org, "--name", "x"],
+        &["org", "reader-keys", "list", "--org", &org],
+        &["org", "id-keys", "list", "--org", &org],
+        &["keys", "list", "--org", &org],
+        &["keys", "create", "--org", &org],
+        &["quarantine", "list"],
+        &["quarantine", "list", "--lost"],
+        &["quarantine", "requeue", &attempt],
+    ] {
+        let message = failure(&run(&mistyped, words));
+        assert!(message.contains("--data-dir") && message.contains("dtaa"), "{words:?}: {message}");
+        assert!(!mistyped.exists(), "{words:?}");
+    }
+    json(&run(&mistyped, &["org", "create", "--name", "Acme", "--json"]));
+    assert!(shown(&run(&mistyped, &["quarantine", "list"])).is_empty());
+    assert!(failure(&run(&mistyped, &["quarantine", "requeue", &attempt])).contains("is not set aside"));
 }
 
 #[test]

@@ -9,6 +9,8 @@ use proofmill_tests::database::TestDatabase;
 use proofmill_tests::environment;
 use proofmill_tests::process::{self, Running};
 
+use crate::meter::{self, Metered};
+
 /// The running API, with an organisation and its key.
 pub struct Served {
     /// `host:port`.
@@ -17,6 +19,7 @@ pub struct Served {
     pub key: String,
     /// The database.
     pub database: TestDatabase,
+    amqp_port: u16,
     api: Running,
     _folder: tempfile::TempDir,
 }
@@ -51,7 +54,9 @@ impl Served {
         let text = |value: &serde_json::Value| value.as_str().map(str::to_owned).context("the command line prints ids");
         let organisation = text(&administer(&["org", "create", "--name", "bench"])?["id"])?;
         let key = text(&administer(&["keys", "create", "--org", &organisation])?["api_key"])?;
-        Ok(Self { address, key, database, api, _folder: folder })
+        let authority = cluster.amqp_uri.rsplit('@').next().and_then(|rest| rest.split('/').next()).unwrap_or_default();
+        let amqp_port = authority.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(5672);
+        Ok(Self { address, key, database, amqp_port, api, _folder: folder })
     }
 
     /// Resident memory, in MiB.
@@ -64,16 +69,34 @@ impl Served {
         Ok(line.trim().trim_end_matches(" kB").trim().parse::<f64>()? / 1024.0)
     }
 
-    /// Processor seconds that it has used.
+    /// Who has to do with a submission, by name; the broker is missing where the kernel does not say whose it is.
     ///
     /// # Errors
-    /// When the process is gone.
-    pub fn processor_seconds(&self) -> Result<f64> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.api.id()))?;
-        // utime and stime, in ticks of 10 ms (proc_pid_stat(5)), counted from after the name in parentheses.
-        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split_whitespace().collect();
-        let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok());
-        Ok((ticks(11).context("utime")? + ticks(12).context("stime")?) / 100.0)
+    /// When the kernel or PostgreSQL tells nothing.
+    pub fn metered(&self) -> Result<Vec<(&'static str, Metered)>> {
+        let lasting = self.sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'")?;
+        let postgres = meter::parent(lasting.parse().context("PostgreSQL has a checkpointer")?)?;
+        let mut metered =
+            vec![("the api", Metered::Process(self.api.id())), ("PostgreSQL, all of it", Metered::Family(postgres))];
+        if let Some(broker) = meter::listener(self.amqp_port)? {
+            metered.push(("RabbitMQ", Metered::Process(broker)));
+        }
+        metered
+            .extend([("the load generator", Metered::Process(std::process::id())), ("the machine", Metered::Machine)]);
+        Ok(metered)
+    }
+
+    /// What the database's server has counted since its start: commits, syncs of its write-ahead log, and its bytes.
+    ///
+    /// # Errors
+    /// When PostgreSQL refuses.
+    pub fn counted(&self) -> Result<[f64; 3]> {
+        let told = self.sql(
+            "SELECT (SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()), wal_sync, wal_bytes FROM pg_stat_wal",
+        )?;
+        let mut columns = told.split('|').map(str::parse::<f64>);
+        let mut next = || columns.next().context("a column is missing")?.context("a column is no number");
+        Ok([next()?, next()?, next()?])
     }
 
     /// Runs statements behind the API's back.

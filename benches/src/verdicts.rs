@@ -138,6 +138,7 @@ impl Bed {
             selected_field_keys: CLAIMS.iter().map(|(key, _)| (*key).to_owned()).collect(),
             lane: Lane::Interactive,
             chip_evidence_kept_used: false,
+            left_to_caller: Duration::ZERO,
         };
         let SubmitResult::Accepted(_) = self.store.submit_evidence(&attempt.id, submission, now).await? else {
             bail!("not accepted")

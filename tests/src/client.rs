@@ -155,8 +155,9 @@ impl ApiClient {
 
     /// A session's attempts, oldest first.
     pub async fn attempts(&self, session: &str) -> Result<Vec<Value>> {
-        let data = self.get(&format!("/v1/sessions/{session}/attempts")).await?.data()?;
-        data.as_array().cloned().context("a list is an array")
+        let mut newest_first = self.all(&format!("/v1/sessions/{session}/attempts")).await?;
+        newest_first.reverse();
+        Ok(newest_first)
     }
 
     /// Every item of a list, page by page.

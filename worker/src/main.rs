@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use proofmill_settings::{ConfigArgs, Effective, Loaded};
-use proofmill_telemetry::{LogFormat, init_logging, install_panic_hook, tell};
+use proofmill_telemetry::{LogFormat, init_logging, install_panic_hook, log_filter, tell};
 use proofmill_worker::doctor::DoctorArgs;
 use proofmill_worker::evaluate::{self, EvaluateArgs};
 use proofmill_worker::face_tools::{self, FaceCommand};
@@ -29,7 +29,7 @@ struct Cli {
     #[command(flatten)]
     config: ConfigArgs,
     /// What to log, such as `info` or `warn,proofmill_worker=debug` [default: info; warn for commands that end]
-    #[arg(long, value_name = "FILTER", env = "PROOFMILL_LOG", global = true)]
+    #[arg(long, value_name = "FILTER", env = "PROOFMILL_LOG", value_parser = log_filter, global = true)]
     log: Option<String>,
     /// How to log: `human` or `json`
     #[arg(long, value_name = "FORMAT", env = "PROOFMILL_LOG_FORMAT", default_value = "human", value_parser = ["human", "json"], global = true)]
@@ -77,13 +77,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(Loaded { cli, effective }: Loaded<Cli>) -> anyhow::Result<u8> {
+fn start(Loaded { cli, effective, unknown }: Loaded<Cli>) -> anyhow::Result<u8> {
     let serves =
         matches!(cli.command, Command::Standalone(_) | Command::Run(_) | Command::Trust(TrustCommand::Refresh(_)));
     let filter = cli.log.as_deref().unwrap_or(if serves { "info" } else { "warn" });
     let format = if cli.log_format == "json" { LogFormat::Json } else { LogFormat::Human };
     init_logging(format, filter)?;
     install_panic_hook();
+    if let Some(unknown) = unknown {
+        tracing::warn!("{unknown}");
+    }
     if cli.config.check_config {
         return check(&cli.command, &effective);
     }
@@ -129,6 +132,11 @@ mod tests {
     #[test]
     fn the_defaults_file_tells_every_setting_as_it_is() {
         assert_eq!(proofmill_settings::check_manual::<Cli>(DEFAULTS, SECTIONS), Vec::<String>::new());
+    }
+
+    #[test]
+    fn its_variables_are_no_strangers_to_the_other_program() {
+        assert_eq!(proofmill_settings::unlisted_variables::<Cli>(), Vec::<String>::new());
     }
 
     #[test]

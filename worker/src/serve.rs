@@ -10,13 +10,12 @@ use clap::Args;
 use proofmill_api::relay::run_relay;
 use proofmill_api::settings::{Mode, Opened, ServeArgs, StorageArgs, open_queue, open_storage, private_directory};
 use proofmill_api::sweeps::{Sweeps, run_sweeps};
-use proofmill_api::{AppState, Ops, ops_router, serve, serve_router};
+use proofmill_api::{AppState, Ops, Outbox, ops_router, serve, serve_router};
 use proofmill_contract::Clock;
 use proofmill_queue::Queue;
 use proofmill_telemetry::{Metrics, SystemClock};
 use proofmill_webhooks::{Client, Sender, SenderConfig, Timeouts, system_lookup};
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
@@ -85,7 +84,7 @@ pub async fn standalone(args: StandaloneArgs) -> anyhow::Result<u8> {
     let ops_address = ops_listener.local_addr()?;
 
     let worker = Worker::start(&args.storage, &args.engine, &args.reload, &args.pipeline, "standalone").await?;
-    let wakeup = Arc::new(Notify::new());
+    let outbox = Arc::<Outbox>::default();
     let state = AppState {
         store: worker.opened.store.clone(),
         vault: worker.opened.vault.clone(),
@@ -93,7 +92,7 @@ pub async fn standalone(args: StandaloneArgs) -> anyhow::Result<u8> {
         clock: worker.clock.clone(),
         metrics: worker.metrics.clone(),
         config: args.serve.api_config(address),
-        outbox_wakeup: wakeup.clone(),
+        outbox: outbox.clone(),
         shutdown: worker.shutdown.clone(),
     };
     let relay = run_relay(
@@ -101,7 +100,7 @@ pub async fn standalone(args: StandaloneArgs) -> anyhow::Result<u8> {
         worker.queue.clone(),
         worker.clock.clone(),
         worker.metrics.clone(),
-        wakeup,
+        outbox,
         worker.shutdown.clone(),
     );
     let serving = serve(state, listener, Some((ops_listener, worker.ops())));

@@ -59,7 +59,7 @@ impl KindArg {
 }
 
 pub async fn run(storage: &StorageArgs, command: IdKeysCommand) -> anyhow::Result<()> {
-    let store = settings::open_store(storage).await?;
+    let store = settings::open_existing_store(storage).await?;
     match command {
         IdKeysCommand::List { org, json } => {
             store.organisation(&org).await?.with_context(|| format!("there is no organisation {org}"))?;

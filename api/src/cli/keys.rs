@@ -41,7 +41,7 @@ pub enum KeysCommand {
 }
 
 pub async fn run(storage: &StorageArgs, command: KeysCommand) -> anyhow::Result<()> {
-    let store = settings::open_store(storage).await?;
+    let store = settings::open_existing_store(storage).await?;
     match command {
         KeysCommand::Create { org, scopes, json } => {
             let (row, key) = tenancy::create_api_key(&store, &org, &scopes, SystemClock.now()).await?;

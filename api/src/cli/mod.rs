@@ -11,7 +11,7 @@ mod serve;
 use clap::{Parser, Subcommand};
 use proofmill_api::StorageArgs;
 use proofmill_settings::{ConfigArgs, Effective, Loaded};
-use proofmill_telemetry::{LogFormat, init_logging, install_panic_hook};
+use proofmill_telemetry::{LogFormat, init_logging, install_panic_hook, log_filter};
 
 /// Every setting with its default: embedded, and the reference that `--default-config` prints.
 pub const DEFAULTS: &str = include_str!("../../defaults.toml");
@@ -33,7 +33,7 @@ pub struct Cli {
     #[arg(long, env = "PROOFMILL_LOG_FORMAT", value_name = "FORMAT", default_value = "human", value_parser = ["human", "json"], global = true)]
     log_format: String,
     /// What to log, such as info,proofmill_api=debug
-    #[arg(long, env = "PROOFMILL_LOG", value_name = "FILTER", default_value = "info", global = true)]
+    #[arg(long, env = "PROOFMILL_LOG", value_name = "FILTER", default_value = "info", value_parser = log_filter, global = true)]
     log: String,
     #[command(subcommand)]
     command: Command,
@@ -58,10 +58,13 @@ enum Command {
     Quarantine(quarantine::QuarantineCommand),
 }
 
-pub async fn run(Loaded { cli, effective }: Loaded<Cli>) -> anyhow::Result<()> {
+pub async fn run(Loaded { cli, effective, unknown }: Loaded<Cli>) -> anyhow::Result<()> {
     let format = if cli.log_format == "json" { LogFormat::Json } else { LogFormat::Human };
     init_logging(format, &cli.log)?;
     install_panic_hook();
+    if let Some(unknown) = unknown {
+        tracing::warn!("{unknown}");
+    }
     if cli.config.check_config {
         return check(&cli, &effective);
     }
@@ -105,5 +108,10 @@ mod tests {
     #[test]
     fn the_defaults_file_tells_every_setting_as_it_is() {
         assert_eq!(proofmill_settings::check_manual::<Cli>(DEFAULTS, SECTIONS), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_workers_variables_are_no_strangers_here() {
+        assert_eq!(proofmill_settings::unlisted_variables::<Cli>(), Vec::<String>::new());
     }
 }

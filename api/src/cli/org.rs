@@ -182,7 +182,7 @@ async fn create(storage: &StorageArgs, args: CreateArgs) -> anyhow::Result<()> {
 }
 
 async fn list(storage: &StorageArgs, json: bool) -> anyhow::Result<()> {
-    for organisation in settings::open_store(storage).await?.list_organisations().await? {
+    for organisation in settings::open_existing_store(storage).await?.list_organisations().await? {
         super::print(json, &view(&organisation), || line(&organisation));
     }
     Ok(())
@@ -193,7 +193,7 @@ async fn set(storage: &StorageArgs, args: SetArgs) -> anyhow::Result<()> {
         args.name.is_some() || args.sandbox.is_some() || args.policy.says_something(),
         "nothing to change: name at least one setting, such as --name or --expired-documents"
     );
-    let store = settings::open_store(storage).await?;
+    let store = settings::open_existing_store(storage).await?;
     let unknown = || format!("there is no organisation {}", args.org);
     let before = store.organisation(&args.org).await?.with_context(unknown)?;
     let policy = args.policy.apply(policy_of(&before, args.sandbox));

@@ -61,7 +61,7 @@ pub async fn run(storage: &StorageArgs, command: ReaderKeysCommand) -> anyhow::R
     match command {
         ReaderKeysCommand::Add(args) => add(storage, args).await,
         ReaderKeysCommand::List { org, json } => {
-            let store = settings::open_store(storage).await?;
+            let store = settings::open_existing_store(storage).await?;
             store.organisation(&org).await?.with_context(|| format!("there is no organisation {org}"))?;
             for row in store.list_reader_keys(&org).await? {
                 super::print(json, &view(&row), || line(&row));
@@ -69,7 +69,7 @@ pub async fn run(storage: &StorageArgs, command: ReaderKeysCommand) -> anyhow::R
             Ok(())
         }
         ReaderKeysCommand::Revoke { org, key } => {
-            let store = settings::open_store(storage).await?;
+            let store = settings::open_existing_store(storage).await?;
             let revoked = store.revoke_reader_key(&org, &key, SystemClock.now()).await?;
             anyhow::ensure!(revoked, "organisation {org} has no valid reader key {key}");
             println!("revoked {key}");
@@ -88,7 +88,7 @@ async fn add(storage: &StorageArgs, args: AddArgs) -> anyhow::Result<()> {
     let text = std::fs::read_to_string(&args.key).with_context(|| format!("cannot read {path}"))?;
     let key = read(args.kid.as_deref(), &text).with_context(|| format!("{path} cannot be registered"))?;
 
-    let store = settings::open_store(storage).await?;
+    let store = settings::open_existing_store(storage).await?;
     let org = &args.org;
     store.organisation(org).await?.with_context(|| format!("there is no organisation {org}"))?;
     let now = SystemClock.now();

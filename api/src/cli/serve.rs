@@ -10,7 +10,6 @@ use proofmill_contract::Clock;
 use proofmill_telemetry::{BuildInfo, Metrics, SystemClock};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -37,7 +36,7 @@ pub async fn run(storage: StorageArgs, args: ServeArgs) -> anyhow::Result<()> {
         deployment: opened.deployment.clone(),
         clock: clock.clone(),
         metrics: metrics.clone(),
-        outbox_wakeup: Arc::new(Notify::new()),
+        outbox: Arc::default(),
         shutdown: shutdown.clone(),
     };
     let ops = Ops::new(metrics.clone(), shutdown.clone())
@@ -50,7 +49,7 @@ pub async fn run(storage: StorageArgs, args: ServeArgs) -> anyhow::Result<()> {
         queue,
         clock.clone(),
         metrics.clone(),
-        state.outbox_wakeup.clone(),
+        state.outbox.clone(),
         background.clone(),
     ));
     let sweeps = Sweeps { store: opened.store, vault: opened.vault, clock, metrics: metrics.clone() };

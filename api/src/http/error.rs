@@ -83,6 +83,12 @@ impl From<StoreError> for Error {
             )
             .with_hint("delete an endpoint that is no longer needed, or let one hear of more event types")
             .into(),
+            StoreError::TooManySigningSecrets(most) => ApiError::new(
+                ErrorCode::Conflict,
+                format!("{most} signing secrets of the endpoint sign, and no more may"),
+            )
+            .with_hint("each secret signs for 24 h after its rotation: rotate again when the oldest of those rotations is 24 h old")
+            .into(),
             StoreError::KeyTakenOver => super::idempotency::in_progress(),
             StoreError::Conflict(_) => {
                 tracing::info!(%error, "conflict");
@@ -137,4 +143,17 @@ pub(super) fn from_status(status: StatusCode) -> ApiError {
         _ => (ErrorCode::InternalServerError, "something failed on our side"),
     };
     ApiError::new(code, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_of_the_database_that_would_break_is_our_fault_and_a_taken_name_the_callers() {
+        let status = |error: StoreError| Error::from(error).into_response().status();
+        assert_eq!(status(StoreError::RuleBroken("deliveries_check1".into())), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(status(StoreError::Conflict("encryption_keys_one_active".into())), StatusCode::CONFLICT);
+        assert_eq!(status(StoreError::TooManySigningSecrets(8)), StatusCode::CONFLICT);
+    }
 }

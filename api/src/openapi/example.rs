@@ -4,15 +4,17 @@ use serde_json::{Map, Value};
 
 /// A value that the schema describes: its first example or only value, or one composed of its members'.
 pub fn of(schema: &Value, schemas: &Map<String, Value>) -> Value {
+    let first = |key: &str| schema.get(key).and_then(Value::as_array).and_then(|values| values.first()).cloned();
+    // Before its target's: a member may know better.
+    if let Some(example) = first("examples") {
+        return example;
+    }
     if let Some(target) = schema.get("$ref").and_then(Value::as_str) {
         let name = target.rsplit('/').next().unwrap_or_default();
         return schemas.get(name).map_or(Value::Null, |schema| of(schema, schemas));
     }
-    let first = |key: &str| schema.get(key).and_then(Value::as_array).and_then(|values| values.first()).cloned();
-    if let Some(example) = first("examples")
-        .or_else(|| schema.get("const").cloned())
-        .or_else(|| first("enum"))
-        .or_else(|| schema.get("default").cloned())
+    if let Some(example) =
+        schema.get("const").cloned().or_else(|| first("enum")).or_else(|| schema.get("default").cloned())
     {
         return example;
     }

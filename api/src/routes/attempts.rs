@@ -12,6 +12,7 @@ use super::{attempt_id, attempt_of, session_id, views};
 use crate::http::auth::{Authorised, SessionsRead};
 use crate::http::envelope;
 use crate::http::error::{Error, Result};
+use crate::http::page;
 use crate::http::query::Query;
 use crate::state::Ctx;
 
@@ -51,18 +52,18 @@ pub async fn of_session(
     State(ctx): State<Ctx>,
     Authorised { caller, .. }: Authorised<SessionsRead>,
     Path(id): Path<String>,
-    query: Query,
+    mut query: Query,
 ) -> Result<Response> {
+    let request = page::request(&mut query)?;
     query.finish()?;
+    let limit = request.limit;
     let id = session_id(&id)?;
-    let session = ctx
-        .store
-        .session(Some(&caller.organisation), &id, ctx.clock.now())
-        .await?
-        .ok_or_else(Error::session_not_found)?;
-    let attempts = ctx.store.list_attempts(&session.id).await?;
-    let items: Vec<_> = attempts.iter().map(|attempt| views::attempt(attempt, &session)).collect();
-    Ok(envelope::data(StatusCode::OK, &items))
+    let now = ctx.clock.now();
+    let session =
+        ctx.store.session(Some(&caller.organisation), &id, now).await?.ok_or_else(Error::session_not_found)?;
+    let rows = ctx.store.list_attempts(&session.id, request, now).await?;
+    let items = rows.items.iter().map(|attempt| views::attempt(attempt, &session)).collect();
+    Ok(page::response(limit, &rows, items))
 }
 
 fn wait(query: &mut Query) -> Result<Duration> {

@@ -9,6 +9,7 @@ use axum::response::Response;
 use proofmill_contract::evidence::READER_ATTESTATION;
 use proofmill_contract::{ApiError, AttemptId, AttemptStatus, ErrorCode, Evidence, Lane, Part, Phase, SessionStatus};
 use proofmill_emrtd::Terminal;
+use proofmill_queue::JobRef;
 use proofmill_store::{Answer, Attempt, AttemptWithSession, Submission, SubmitResult};
 use serde_json::{Value, json};
 use tracing::Instrument;
@@ -142,8 +143,14 @@ async fn store_evidence(ctx: &Ctx, found: &AttemptWithSession, checked: Checked)
     let sealed = ctx.vault.seal(id, &evidence, ctx.clock.now()).await?;
     drop(evidence);
     let object = sealed.object.clone();
-    let submission =
-        Submission { evidence_fingerprint, sealed, selected_field_keys, lane, chip_evidence_kept_used: selfies_only };
+    let submission = Submission {
+        evidence_fingerprint,
+        sealed,
+        selected_field_keys,
+        lane,
+        chip_evidence_kept_used: selfies_only,
+        left_to_caller: ctx.outbox.left_to_relay(),
+    };
     let result = ctx.store.submit_evidence_once(id, submission, answer, ctx.clock.now()).await;
     if let Ok(SubmitResult::Accepted(attempt)) = &result {
         note_accepted(ctx, attempt, bytes);
@@ -167,9 +174,9 @@ async fn store_evidence(ctx: &Ctx, found: &AttemptWithSession, checked: Checked)
     }
 }
 
-/// Wakes the relay and counts.
+/// Tells the relay and counts.
 pub(crate) fn note_accepted(ctx: &Ctx, attempt: &Attempt, bytes: usize) {
-    ctx.outbox_wakeup.notify_one();
+    ctx.outbox.put(JobRef::new(attempt.id.clone(), attempt.lane));
     ctx.metrics.submissions.with_label_values(&[attempt.lane.as_str()]).inc();
     ctx.metrics.submission_bytes.observe(bytes as f64);
 }

@@ -62,13 +62,11 @@ pub async fn get(
     let include_attempts = query.take_flag("include_attempts")?;
     query.finish()?;
     let id = session_id(&id)?;
-    let session = ctx
-        .store
-        .session(Some(&caller.organisation), &id, ctx.clock.now())
-        .await?
-        .ok_or_else(Error::session_not_found)?;
+    let now = ctx.clock.now();
+    let session =
+        ctx.store.session(Some(&caller.organisation), &id, now).await?.ok_or_else(Error::session_not_found)?;
     let value = if include_attempts {
-        let attempts = ctx.store.attempts_of(std::slice::from_ref(&session.id)).await?;
+        let attempts = ctx.store.attempts_of(std::slice::from_ref(&session.id), now).await?;
         views::with_attempts(std::slice::from_ref(&session), attempts, &ctx.config).remove(0)
     } else {
         views::session(&session, &ctx.config)
@@ -91,10 +89,11 @@ pub async fn list(
         created_to: query.take_time("created_to")?,
     };
     query.finish()?;
-    let rows = ctx.store.list_sessions(&caller.organisation, filter, request, ctx.clock.now()).await?;
+    let now = ctx.clock.now();
+    let rows = ctx.store.list_sessions(&caller.organisation, filter, request, now).await?;
     let items = if include_attempts {
         let ids: Vec<SessionId> = rows.items.iter().map(|session| session.id.clone()).collect();
-        let attempts = ctx.store.attempts_of(&ids).await?;
+        let attempts = ctx.store.attempts_of(&ids, now).await?;
         views::with_attempts(&rows.items, attempts, &ctx.config)
     } else {
         rows.items.iter().map(|session| views::session(session, &ctx.config)).collect()

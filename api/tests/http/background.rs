@@ -25,7 +25,9 @@ async fn the_relay_carries_each_submission_to_the_queue_once() {
     let tenant = world.tenant().await;
     let (_, attempt) = world.submitted(&tenant).await;
     let queue = Queue::in_process(10);
-    let once = || relay_once(&world.state.store, &queue, world.state.clock.as_ref(), &world.state.metrics);
+    let once = || {
+        relay_once(&world.state.store, &queue, world.state.clock.as_ref(), &world.state.metrics, &world.state.outbox)
+    };
     assert_eq!(once().await.unwrap(), Relayed { published: 1, failed: 0 });
     assert_eq!(once().await.unwrap(), Relayed { published: 0, failed: 0 });
     let mut consumer = queue.consume(Lane::Interactive, 1).await.unwrap();
@@ -42,11 +44,15 @@ async fn what_the_queue_does_not_take_stays_in_the_outbox() {
     }
     let small = Queue::in_process(1);
     let relayed =
-        relay_once(&world.state.store, &small, world.state.clock.as_ref(), &world.state.metrics).await.unwrap();
+        relay_once(&world.state.store, &small, world.state.clock.as_ref(), &world.state.metrics, &world.state.outbox)
+            .await
+            .unwrap();
     assert_eq!(relayed, Relayed { published: 1, failed: 2 });
     let roomy = Queue::in_process(10);
     let relayed =
-        relay_once(&world.state.store, &roomy, world.state.clock.as_ref(), &world.state.metrics).await.unwrap();
+        relay_once(&world.state.store, &roomy, world.state.clock.as_ref(), &world.state.metrics, &world.state.outbox)
+            .await
+            .unwrap();
     assert_eq!(relayed, Relayed { published: 2, failed: 0 });
 }
 
@@ -61,7 +67,7 @@ async fn a_submission_wakes_the_relay() {
         queue.clone(),
         world.state.clock.clone(),
         world.state.metrics.clone(),
-        world.state.outbox_wakeup.clone(),
+        world.state.outbox.clone(),
         stop.clone(),
     ));
     let (_, attempt) = world.submitted(&tenant).await;
@@ -97,7 +103,9 @@ async fn sweeps_put_lost_jobs_back() {
     let tenant = world.tenant().await;
     let (_, attempt) = world.submitted(&tenant).await;
     let queue = Queue::in_process(10);
-    let relay = || relay_once(&world.state.store, &queue, world.state.clock.as_ref(), &world.state.metrics);
+    let relay = || {
+        relay_once(&world.state.store, &queue, world.state.clock.as_ref(), &world.state.metrics, &world.state.outbox)
+    };
     relay().await.unwrap();
     // A worker takes it and dies.
     let id = AttemptId::parse(&attempt).unwrap();

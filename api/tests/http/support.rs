@@ -19,7 +19,6 @@ use proofmill_telemetry::{BuildInfo, Metrics};
 use proofmill_vault::KeptChipEvidence;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -68,7 +67,7 @@ impl World {
             clock: clock.clone(),
             metrics: Arc::new(metrics),
             config,
-            outbox_wakeup: Arc::new(Notify::new()),
+            outbox: Arc::default(),
             shutdown: CancellationToken::new(),
         };
         Self { router: router(state.clone()), state, clock, folder }

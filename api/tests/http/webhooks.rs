@@ -171,6 +171,20 @@ async fn secrets_are_revealed_and_rotated() {
 }
 
 #[tokio::test]
+async fn a_rotation_that_would_end_a_secret_before_its_time_is_refused() {
+    let world = World::new().await;
+    let tenant = world.tenant().await;
+    let path = format!("{ENDPOINTS}/{}/signing-secret/rotate", text(&endpoint(&world, &tenant).await["id"]));
+    for _ in 1..proofmill_store::MAX_SIGNING_SECRETS {
+        world.post(&tenant.key, &path, json!({})).await.data(StatusCode::OK);
+    }
+    let message = world.post(&tenant.key, &path, json!({})).await.error("CONFLICT");
+    assert!(message.contains("8 signing secrets"), "{message}");
+    world.advance(Duration::from_secs(24 * 3_600));
+    world.post(&tenant.key, &path, json!({})).await.data(StatusCode::OK);
+}
+
+#[tokio::test]
 async fn one_encryption_key_is_active_at_a_time() {
     let world = World::new().await;
     let tenant = world.tenant().await;
@@ -190,6 +204,14 @@ async fn one_encryption_key_is_active_at_a_time() {
             .collect::<Vec<_>>()
     };
     assert_eq!(active().await, ["second"]);
+    let page = world.get(&tenant.key, &format!("{path}?limit=1")).await;
+    assert_eq!(page.json["pagination"], json!({ "limit": 1, "has_more": true, "next_cursor": second["id"] }));
+    assert_eq!(page.data(StatusCode::OK)[0]["key_id"], "second", "newest first");
+    let page = world.get(&tenant.key, &format!("{path}?limit=1&starting_after={}", text(&second["id"]))).await;
+    assert_eq!(page.json["pagination"], json!({ "limit": 1, "has_more": false, "next_cursor": null }));
+    assert_eq!(page.data(StatusCode::OK)[0]["key_id"], "first");
+    world.get(&tenant.key, &format!("{path}?starting_after=whk_{}", "0".repeat(32))).await.error("INVALID_CURSOR");
+    assert!(world.get(&tenant.key, &format!("{path}?limit=101")).await.error("INVALID_REQUEST").contains("`limit`"));
     let id = |key: &Value| text(&key["id"]);
     let back = format!("/v1/webhooks/keys/{}/reactivate", id(&first));
     world.post(&tenant.key, &back, json!({})).await.data(StatusCode::OK);
@@ -224,7 +246,7 @@ async fn an_encryption_key_must_be_a_public_rsa_key_for_encryption() {
         (with(&|b| b["jwk"]["key_ops"] = json!(["decrypt"])), "`key_ops`"),
         (with(&|b| b["jwk"]["n"] = json!("AQAB")), "bits"),
         (with(&|b| b["jwk"]["n"] = json!(format!("{}_w", "_".repeat(340)))), "RSA public key"),
-        (with(&|b| b["jwk"]["n"] = json!("_".repeat(684))), "bits"),
+        (with(&|b| b["jwk"]["n"] = json!("_".repeat(1_368))), "2048 to 8192"),
         (with(&|b| b["jwk"]["e"] = json!("AgAAAAE")), "`e`"),
         (with(&|b| b["jwk"]["e"] = b["jwk"]["n"].clone()), "`e`"),
         (with(&|b| b["jwk"] = json!("PEM")), "jwk"),

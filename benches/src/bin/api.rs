@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Parser, Subcommand};
-use proofmill_benches::{Connection, Load, Served};
+use proofmill_benches::{Connection, Load, Metered, Served, Spent};
 use serde_json::{Value, json};
 
 #[derive(Parser)]
@@ -51,7 +51,7 @@ type PathOf<'a> = dyn Fn(usize) -> String + 'a;
 
 const BOUNDARY: &str = "proofmill-bench";
 /// An attempt must be submitted within five minutes of its opening.
-const OPENED_AT_ONCE: usize = 10_000;
+const OPENED_AT_ONCE: usize = 5_000;
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
@@ -96,14 +96,15 @@ async fn submit(submissions: usize, connections: usize, rate: f64) -> Result<()>
     load.closed(opened(1_000).await?, connections).await?; // warm
     let warm = served.resident_mib()?;
     println!("  resident after 1,000 submissions                    {warm:>9.1} MiB");
-    let (mut left, mut done, mut taken, mut processor) = (submissions, 1_000, Duration::ZERO, 0.0);
+    let (mut left, mut done, mut taken) = (submissions, 1_000, Duration::ZERO);
+    let mut costs = Costs::new(&served)?;
     let mut worst = Duration::ZERO;
     while left > 0 {
         let count = left.min(OPENED_AT_ONCE);
         let paths = opened(count).await?;
-        let before = served.processor_seconds()?;
+        costs.begin(&served)?;
         let outcome = load.closed(paths, connections).await?;
-        processor += served.processor_seconds()? - before;
+        costs.end(&served)?;
         (left, done, taken) = (left - count, done + count, taken + outcome.taken);
         worst = worst.max(outcome.quantile(0.99));
         println!(
@@ -122,10 +123,7 @@ async fn submit(submissions: usize, connections: usize, rate: f64) -> Result<()>
     let http = (http_before.per_second() + http_after.per_second()) / 2.0;
     let accepted = submissions as f64 / taken.as_secs_f64();
     println!("  accepted                                            {accepted:>9.1}/s, worst p99 {worst:.1?}");
-    println!(
-        "  processor time of the api                           {:>9.3} ms each",
-        processor * 1e3 / submissions as f64
-    );
+    costs.print(submissions as f64);
     println!(
         "  offered {rate}/s: answered {:.1}/s, p50 {:.1?}, p99 {:.1?}",
         paced.per_second(),
@@ -138,6 +136,51 @@ async fn submit(submissions: usize, connections: usize, rate: f64) -> Result<()>
     let both = 1.0 / (1.0 / commits + 1.0 / http);
     println!("  bare HTTP, then a bare commit                       {both:>9.1}/s  ratio {:.2}", accepted / both);
     Ok(())
+}
+
+/// What the submissions cost each process, and what they made PostgreSQL do.
+struct Costs {
+    of: Vec<(&'static str, Metered)>,
+    spent: Vec<Spent>,
+    counted: [f64; 3],
+    before: (Vec<Spent>, [f64; 3]),
+}
+
+impl Costs {
+    fn new(served: &Served) -> Result<Self> {
+        let of = served.metered()?;
+        Ok(Self { spent: vec![Spent::default(); of.len()], of, counted: [0.0; 3], before: (Vec::new(), [0.0; 3]) })
+    }
+
+    fn look(&self, served: &Served) -> Result<(Vec<Spent>, [f64; 3])> {
+        Ok((self.of.iter().map(|(_, metered)| metered.spent()).collect::<Result<_>>()?, served.counted()?))
+    }
+
+    fn begin(&mut self, served: &Served) -> Result<()> {
+        self.before = self.look(served)?;
+        Ok(())
+    }
+
+    fn end(&mut self, served: &Served) -> Result<()> {
+        let (spent, counted) = self.look(served)?;
+        for (sum, (after, before)) in self.spent.iter_mut().zip(spent.into_iter().zip(&self.before.0)) {
+            *sum += after - *before;
+        }
+        for (sum, (after, before)) in self.counted.iter_mut().zip(counted.into_iter().zip(self.before.1)) {
+            *sum += after - before;
+        }
+        Ok(())
+    }
+
+    fn print(&self, submissions: f64) {
+        println!("  each submission:                                processor ms    thread switches");
+        for ((name, _), spent) in self.of.iter().zip(&self.spent) {
+            let (milliseconds, switches) = (spent.seconds * 1e3 / submissions, spent.switches / submissions);
+            println!("    {name:<40} {milliseconds:>14.3} {switches:>18.1}");
+        }
+        let [commits, syncs, bytes] = self.counted.map(|count| count / submissions);
+        println!("    transactions {commits:.2}, syncs of the write-ahead log {syncs:.3}, its bytes {bytes:.0}");
+    }
 }
 
 async fn lists(few: usize, many: usize, requests: usize) -> Result<()> {

@@ -50,6 +50,11 @@ impl Timestamp {
         Self(self.0.saturating_sub(i64::try_from(span.as_micros()).unwrap_or(i64::MAX)))
     }
 
+    /// The first moment that is shown as a later one: times are shown in whole milliseconds.
+    pub fn next_millisecond(self) -> Self {
+        Self::from_millis(self.as_millis().saturating_add(1))
+    }
+
     /// How long after `earlier` this is; zero if it is not after it.
     pub fn since(self, earlier: Self) -> std::time::Duration {
         std::time::Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))

@@ -47,7 +47,7 @@ pub enum KeyError {
     #[error("rsa keys of {0} bits are not generated: use 2048, 3072 or 4096")]
     Size(u32),
     /// Not PKCS#8, in DER or in a PEM block `PRIVATE KEY`, of an RSA key of at least 2048 bits.
-    #[error("not a PKCS#8 RSA private key of 2048 to 4096 bits")]
+    #[error("not a PKCS#8 RSA private key of 2048 to 8192 bits")]
     Invalid,
     /// The key id is unusable.
     #[error(transparent)]

@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 
 /// Fewer bits are not accepted (RFC 7518 §4.3).
 pub const MIN_RSA_BITS: usize = 2048;
-/// More bits would let one endpoint slow the settling of verdicts for everybody.
-pub const MAX_RSA_BITS: usize = 4096;
+/// More bits the cryptographic library does not take.
+pub const MAX_RSA_BITS: usize = 8192;
 /// Public exponents are odd, at least 3 and below 2^33: cryptographic libraries read larger ones and then refuse to compute
 /// with them.
 const MAX_EXPONENT_BITS: usize = 33;
@@ -202,7 +202,7 @@ fn unsigned(jwk: &Map<String, Value>, member: &'static str) -> Result<Vec<u8>, J
     let invalid = JwkError::Invalid { member, expected: "base64url without padding or leading zero octets" };
     let text = text(jwk, member)?;
     if text.len() > MAX_RSA_BITS / 8 * 4 / 3 + 4 {
-        return Err(JwkError::Invalid { member, expected: "at most 4096 bits" });
+        return Err(JwkError::Invalid { member, expected: "at most 8192 bits" });
     }
     let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| invalid.clone())?;
     match bytes.first() {
@@ -351,7 +351,12 @@ mod tests {
         };
         assert_eq!(with("n", number(1024)).unwrap_err(), JwkError::Size(1024));
         assert_eq!(with("n", number(2047)).unwrap_err(), JwkError::Size(2047));
-        assert_eq!(with("n", number(4097)).unwrap_err(), JwkError::Size(4097));
+        assert_eq!(with("n", number(8193)).unwrap_err(), JwkError::Size(8193));
+        let told = with("n", number(8193)).unwrap_err().to_string();
+        assert_eq!(told, "rsa modulus has 8193 bits: 2048 to 8192 are accepted");
+        // Far beyond, the size is not worked out.
+        let told = with("n", number(16_384)).unwrap_err().to_string();
+        assert_eq!(told, "jwk member `n` must be at most 8192 bits");
     }
 
     #[test]

@@ -32,6 +32,18 @@ fn the_message_has_the_published_header_and_five_parts_of_the_right_lengths() {
     assert_eq!(KEY.decrypt(&jwe).unwrap().as_slice(), PLAIN);
 }
 
+/// As long a key as the cryptographic library takes; its private half was thrown away.
+#[test]
+fn a_key_of_8192_bits_is_encrypted_to() {
+    let n = include_str!("modulus_8192.txt").trim();
+    let key = EncryptionKey::from_jwk("long", &json!({ "kty": "RSA", "n": n, "e": "AQAB" })).unwrap();
+    assert_eq!(key.bits(), 8192);
+    let again = EncryptionKey::from_registered_jwk("long", &key.to_jwk()).unwrap();
+    let jwe = again.encrypt(PLAIN).unwrap();
+    let lengths: Vec<usize> = jwe.split('.').map(|part| B64.decode(part).unwrap().len()).collect();
+    assert_eq!(lengths[1..], [1024, 12, PLAIN.len(), 16]);
+}
+
 #[test]
 fn every_message_has_its_own_content_key_and_initialization_vector() {
     let first = PUBLIC.encrypt(PLAIN).unwrap();

@@ -9,6 +9,7 @@ mod load;
 mod manual;
 mod number;
 mod schema;
+mod variables;
 
 pub use address::address;
 pub use effective::Effective;
@@ -16,3 +17,4 @@ pub use error::{Refusal, SettingsError};
 pub use load::{ConfigArgs, Loaded, load};
 pub use manual::check_manual;
 pub use number::number;
+pub use variables::{UnknownVariables, unlisted_variables};

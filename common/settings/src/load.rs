@@ -13,6 +13,7 @@ use crate::effective::{Effective, Layers, invoked};
 use crate::error::{Refusal, SettingsError};
 use crate::layer::Layer;
 use crate::schema::Schema;
+use crate::variables::UnknownVariables;
 
 /// Names the variable that `--config` reads.
 const CONFIG_VARIABLE: &str = "PROOFMILL_CONFIG";
@@ -37,6 +38,8 @@ pub struct Loaded<C> {
     pub cli: C,
     /// What applies.
     pub effective: Effective,
+    /// What to warn of: variables that look like settings and are none.
+    pub unknown: Option<UnknownVariables>,
 }
 
 /// Reads a program's arguments. `manual` is its embedded defaults file; `sections` are the commands that have settings, each of which
@@ -71,7 +74,8 @@ pub fn load<C: CommandFactory + FromArgMatches>(
         (command, matches) = parse(&layers)?;
     }
     let cli = C::from_arg_matches(&matches).map_err(|error| Refusal::CommandLine(Box::new(error)))?;
-    Ok(Loaded { cli, effective: Effective::of(&command, &matches, &layers) })
+    let unknown = UnknownVariables::find(&command, std::env::vars_os().map(|(name, _)| name));
+    Ok(Loaded { cli, effective: Effective::of(&command, &matches, &layers), unknown })
 }
 
 /// What must be known before the command line can be read.
@@ -119,6 +123,8 @@ fn layered(command: Command, section: &str, layers: &Layers) -> Command {
 }
 
 fn with_default(arg: Arg, section: &str, layers: &Layers) -> Arg {
+    // `-1` is then a value that is refused with its option's name and range, and no unknown option.
+    let arg = if arg.get_action().takes_values() { arg.allow_negative_numbers(true) } else { arg };
     let Some((key, _)) = layers.schema.of_arg(&arg) else { return arg };
     let values = layers.value(section, key).map(|(values, _)| values.to_vec());
     // A switch that a file turned on must be possible to turn off again.

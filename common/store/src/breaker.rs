@@ -14,6 +14,14 @@ pub(crate) const THRESHOLD: i32 = 10;
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 /// The longest pause, before jitter: how late an endpoint that is well again may hear from us.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// Bounds of the jitter.
+const JITTER: std::ops::RangeInclusive<f64> = 0.8..=1.2;
+
+/// The latest end that a pause that began by `now` can have. One that is later was written by a clock that has been set back
+/// since, and counts as over.
+pub(crate) fn latest_end(now: Timestamp) -> Timestamp {
+    now.plus(LONGEST_PAUSE.mul_f64(*JITTER.end()))
+}
 
 /// What is remembered of an endpoint whose last try failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -42,7 +50,7 @@ impl Breaker {
     pub(crate) fn state(self, now: Timestamp) -> State {
         match self.open_until {
             None => State::Closed,
-            Some(until) if until > now.0 => State::Open,
+            Some(until) if until > now.0 && until <= latest_end(now).0 => State::Open,
             Some(_) => State::HalfOpen,
         }
     }
@@ -61,7 +69,10 @@ impl Breaker {
         }
         let openings = self.openings.saturating_add(1);
         let doublings = u32::try_from(openings - 1).unwrap_or(0).min(16);
-        let pause = FIRST_PAUSE.saturating_mul(1 << doublings).min(LONGEST_PAUSE).mul_f64(jitter.clamp(0.8, 1.2));
+        let pause = FIRST_PAUSE
+            .saturating_mul(1 << doublings)
+            .min(LONGEST_PAUSE)
+            .mul_f64(jitter.clamp(*JITTER.start(), *JITTER.end()));
         Self { failures, openings, open_until: Some(now.plus(pause).0) }
     }
 }
@@ -96,6 +107,16 @@ mod tests {
             now = until;
             breaker = breaker.failed(now, 1.0);
         }
+    }
+
+    #[test]
+    fn an_end_further_away_than_the_longest_pause_counts_as_over() {
+        let open = Breaker { failures: 30, openings: 9, open_until: Some(START.0 + 72_000_000) };
+        assert_eq!(open.state(START), State::Open);
+        let back = START.minus(Duration::from_secs(3_600));
+        assert_eq!(open.state(back), State::HalfOpen, "the clock was set back by an hour");
+        // A failure then begins a pause by the clock as it now is.
+        assert_eq!(open.failed(back, 1.0).open_until, Some(back.0 + 60_000_000));
     }
 
     #[test]

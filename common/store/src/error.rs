@@ -16,9 +16,16 @@ pub enum StoreError {
     /// The organisation has as many webhook endpoints as one may have.
     #[error("the organisation has {0} webhook endpoints, and may have no more")]
     TooManyEndpoints(usize),
-    /// A constraint of the database refused the change; names the constraint, never the data.
+    /// The endpoint has as many signing secrets that sign as one may have: each rotated one signs for its whole day.
+    #[error("{0} signing secrets of the endpoint sign, and no more may")]
+    TooManySigningSecrets(usize),
+    /// What the change names is taken, is missing or has changed meanwhile; names the constraint, never the data.
     #[error("refused by the constraint {0}")]
     Conflict(String),
+    /// A rule that every row keeps would have been broken: our own fault, never the caller's. Names the constraint, never the
+    /// data.
+    #[error("the change would have broken the rule {0}")]
+    RuleBroken(String),
     /// A stored value is not one this version can read; names the column, never the value.
     #[error("stored value of {0} cannot be read")]
     Corrupt(&'static str),
@@ -47,7 +54,7 @@ impl StoreError {
 
     /// Whether the transaction in which it happened is lost as a whole, so that a savepoint does not help.
     pub(crate) fn breaks_transaction(&self) -> bool {
-        !matches!(self, StoreError::Conflict(_) | StoreError::Corrupt(_))
+        !matches!(self, StoreError::Conflict(_) | StoreError::RuleBroken(_) | StoreError::Corrupt(_))
     }
 }
 
@@ -60,11 +67,12 @@ impl From<DieselError> for StoreError {
                 match kind {
                     DatabaseErrorKind::UniqueViolation
                     | DatabaseErrorKind::ForeignKeyViolation
-                    | DatabaseErrorKind::CheckViolation
-                    | DatabaseErrorKind::NotNullViolation
                     | DatabaseErrorKind::RestrictViolation
                     | DatabaseErrorKind::ExclusionViolation => {
                         StoreError::Conflict(info.constraint_name().map_or(message, str::to_owned))
+                    }
+                    DatabaseErrorKind::CheckViolation | DatabaseErrorKind::NotNullViolation => {
+                        StoreError::RuleBroken(info.constraint_name().map_or(message, str::to_owned))
                     }
                     DatabaseErrorKind::SerializationFailure => StoreError::Undone(message),
                     DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand => {

@@ -8,6 +8,7 @@ mod error;
 mod limits;
 mod model;
 mod outgoing;
+mod places;
 mod postgres;
 mod rows;
 mod schema;
@@ -16,7 +17,7 @@ mod store;
 mod verdict;
 
 pub use error::StoreError;
-pub use limits::MAX_ENDPOINTS;
+pub use limits::{MAX_ENDPOINTS, MAX_SIGNING_SECRETS};
 pub use model::*;
 pub use store::{Store, StoreConfig, StoreKind};
 

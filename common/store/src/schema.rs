@@ -199,6 +199,7 @@ diesel::table! {
         openings -> Integer,
         open_until -> Nullable<BigInt>,
         updated_at -> BigInt,
+        last_tries -> Bool,
     }
 }
 

@@ -9,6 +9,6 @@ mod redaction;
 
 pub use clock::SystemClock;
 pub use labels::*;
-pub use logging::{LogFormat, LoggingError, init_logging, install_panic_hook, tell};
+pub use logging::{LogFormat, LoggingError, init_logging, install_panic_hook, log_filter, tell};
 pub use metrics::{BuildInfo, METRICS_CONTENT_TYPE, MetricDescriptor, MetricKind, Metrics, MetricsError};
 pub use redaction::{Redacted, scrub};

@@ -55,6 +55,16 @@ pub fn init_logging(format: LogFormat, filter: &str) -> Result<(), LoggingError>
     subscriber(format, filter, colour, Scrubbed(io::stderr))?.try_init().map_err(|_| LoggingError::AlreadySet)
 }
 
+/// A filter on the command line, for `value_parser`: what [`init_logging`] would take.
+///
+/// # Errors
+/// What was expected.
+pub fn log_filter(text: &str) -> Result<String, String> {
+    let expected = "expected a level (off, error, warn, info, debug, trace), or parts of the program with a level each, such as \
+                    info,proofmill_api=debug";
+    EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|_| expected.to_owned())
+}
+
 /// A line to standard error for whoever runs a command. Unlike `eprintln!` it does not panic when nobody reads any more.
 pub fn tell(line: impl std::fmt::Display) {
     let _ = writeln!(io::stderr().lock(), "{line}");

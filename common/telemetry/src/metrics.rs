@@ -189,7 +189,7 @@ metrics! {
     leases_lost: IntCounter = "leases_lost_total", [], NONE, "Verdicts refused because the lease had passed to another worker.";
     leases_expired: IntCounter = "leases_expired_total", [], NONE, "Leases that ran out and were taken back.";
     isolated: IntCounter = "isolated_attempts_total", [], NONE, "Attempts run alone because an earlier try did not finish.";
-    quarantined: IntCounter = "quarantined_attempts_total", [], NONE, "Attempts set aside after too many tries; no try is charged.";
+    quarantined: IntCounter = "quarantined_attempts_total", [], NONE, "Attempts set aside after too many tries, or cancelled because their evidence is gone; no try is charged.";
     system_faults: IntCounterVec = "system_faults_total", ["part"], NONE, "Faults of ours that put an attempt back, by part.";
 
     // Batching and devices.

@@ -3,6 +3,7 @@
 
 mod container;
 mod deployment_key;
+mod directory;
 mod epoch_keys;
 mod error;
 mod kept;

@@ -14,6 +14,7 @@ use proofmill_contract::evidence::READER_ATTESTATION;
 use proofmill_contract::{AttemptId, Evidence, Part, Secret, Timestamp};
 
 use crate::container::{self, MAX_OBJECT_BYTES, OpenedPart, Owner};
+use crate::directory::{Directory, Folders};
 use crate::epoch_keys::EpochKeys;
 use crate::error::VaultError;
 use crate::secret_file::{random_key, random_suffix};
@@ -58,13 +59,18 @@ pub struct StoredObject {
 #[derive(Clone)]
 pub struct Vault {
     store: Arc<dyn ObjectStore>,
+    /// Who writes, if the store is a directory.
+    directory: Option<(Arc<LocalFileSystem>, Directory)>,
+    folders: Folders,
     epochs: EpochKeys,
 }
 
 impl Vault {
     /// Over any object store.
     pub fn new(store: Arc<dyn ObjectStore>, epochs: EpochKeys) -> Self {
-        Self { store, epochs }
+        // Without randomness nothing could be sealed either; where the folders begin is no secret.
+        let begin = random_suffix().ok().and_then(|suffix| u64::from_str_radix(&suffix, 16).ok()).unwrap_or(0);
+        Self { store, directory: None, folders: Folders::beginning_at(begin), epochs }
     }
 
     /// In a directory, created if needed. Writes reach the disk before they count.
@@ -78,8 +84,8 @@ impl Vault {
             .mode(0o700)
             .create(directory)
             .map_err(|error| VaultError::io("evidence directory", error))?;
-        let store = LocalFileSystem::new_with_prefix(directory).map_err(unavailable)?.with_fsync(true);
-        Ok(Self::new(Arc::new(store), epochs))
+        let store = Arc::new(LocalFileSystem::new_with_prefix(directory).map_err(unavailable)?);
+        Ok(Self { directory: Some((store.clone(), Directory::new())), ..Self::new(store, epochs) })
     }
 
     /// In memory, for tests and offline jobs.
@@ -136,12 +142,12 @@ impl Vault {
     /// [`VaultError::Invalid`] for an id or parts that cannot be sealed, [`VaultError::Unavailable`] if they could
     /// not be stored.
     pub async fn seal_parts(&self, id: &str, parts: &[(&str, &[u8])], now: Timestamp) -> Result<SealedRef, VaultError> {
-        let object = object_name(id)?;
+        let object = object_name(&self.folders, id)?;
         let key = random_key()?;
         let bytes = container::seal(&key, &Owner { id, object: &object }, parts)?;
         let (epoch, wrapped_key) = self.epochs.wrap(&key, &[id.as_bytes(), object.as_bytes()], now)?;
         let path = object_path(&object)?;
-        self.store.put(&path, PutPayload::from(bytes)).await.map_err(unavailable)?;
+        self.put(&path, bytes).await?;
         Ok(SealedRef { object, epoch, wrapped_key })
     }
 
@@ -152,6 +158,17 @@ impl Vault {
     pub async fn open_parts(&self, id: &str, sealed: &SealedRef) -> Result<Vec<(String, Secret)>, VaultError> {
         let parts = self.read(id, sealed).await?;
         Ok(parts.into_iter().map(|(name, mut bytes)| (name, Secret::new(std::mem::take(&mut *bytes)))).collect())
+    }
+
+    /// Writes a new object.
+    async fn put(&self, path: &ObjectPath, bytes: Vec<u8>) -> Result<(), VaultError> {
+        match &self.directory {
+            Some((store, directory)) => {
+                let file = store.path_to_filesystem(path).map_err(unavailable)?;
+                directory.create(file, bytes).await
+            }
+            None => self.store.put(path, PutPayload::from(bytes)).await.map(drop).map_err(unavailable),
+        }
     }
 
     async fn read(&self, id: &str, sealed: &SealedRef) -> Result<Vec<OpenedPart>, VaultError> {
@@ -216,7 +233,7 @@ impl Vault {
     pub async fn check(&self, now: Timestamp) -> Result<(), VaultError> {
         self.epochs.check(now)?;
         let path = ObjectPath::from(format!("probe/{}", random_suffix()?));
-        self.store.put(&path, PutPayload::from_static(b"probe")).await.map_err(unavailable)?;
+        self.put(&path, b"probe".to_vec()).await?;
         let read = match self.store.get(&path).await {
             Ok(found) => found.bytes().await,
             Err(error) => Err(error),
@@ -231,15 +248,14 @@ impl Vault {
 }
 
 /// `evidence/<2 hex>/<id>.<16 hex>`. The random suffix lets a retried submission write beside an uncommitted
-/// one without touching it; its first digits spread the objects over folders.
-fn object_name(id: &str) -> Result<String, VaultError> {
+/// one without touching it; the digits before it spread the objects over folders.
+fn object_name(folders: &Folders, id: &str) -> Result<String, VaultError> {
     let safe = |c: u8| c.is_ascii_alphanumeric() || c == b'_' || c == b'-';
     if id.is_empty() || id.len() > MAX_ID_BYTES || !id.bytes().all(safe) {
         return Err(VaultError::Invalid("owner id"));
     }
     let suffix = random_suffix()?;
-    let shard = suffix.get(..2).unwrap_or_default();
-    Ok(format!("{FOLDER}/{shard}/{id}.{suffix}"))
+    Ok(format!("{FOLDER}/{}/{id}.{suffix}", folders.next()))
 }
 
 fn id_of(object: &str) -> Option<&str> {

@@ -3,7 +3,7 @@
 
 use proofmill_contract::{ContractVersion, Evidence, Outcome, SessionStatus, settle};
 use proofmill_jose::{Jws, VerifyingKey};
-use proofmill_store::{LeasedAttempt, SettleResult};
+use proofmill_store::{LeasedAttempt, LostEvidence, SettleResult};
 use proofmill_vault::SealedRef;
 
 use super::Shared;
@@ -18,9 +18,11 @@ pub(super) async fn source(shared: &Shared, lease: &LeasedAttempt) -> Result<Chi
         // Contract 1 retries the whole attempt: there is nothing to keep for.
         return Ok(ChipEvidence::Submitted { keep: lease.session.contract_version == ContractVersion::V2 });
     }
-    let unopenable = |reason: &str| Stop::Unopenable(format!("the session's kept chip evidence {reason}"));
+    let lost = LostEvidence::KeptOfSession;
+    let unopenable = |reason: &str| Stop::Unopenable(lost, format!("the session's kept chip evidence {reason}"));
     let sealed = lease.kept_chip_evidence.as_ref().ok_or_else(|| unopenable("is gone"))?;
-    let opened = shared.parts.vault.open_kept(&lease.session.id, sealed).await.map_err(not_opened)?;
+    let opened = shared.parts.vault.open_kept(&lease.session.id, sealed).await;
+    let opened = opened.map_err(|error| not_opened(lost, error))?;
     let kept = Kept::from_sealed(opened).ok_or_else(|| unopenable("is of another version of this program"))?;
     Ok(ChipEvidence::Kept(Box::new(kept)))
 }

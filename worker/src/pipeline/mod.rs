@@ -46,6 +46,8 @@ pub struct PipelineConfig {
     pub max_leases: u32,
     /// Verdicts written in one transaction, at most.
     pub settle_group: usize,
+    /// Bytes of webhook payloads written in one transaction, or those of one verdict.
+    pub settle_bytes: usize,
     /// Delay before the first retry after a fault of ours; doubled each time.
     pub retry_base: Duration,
     /// The longest such delay.
@@ -60,6 +62,7 @@ impl Default for PipelineConfig {
             max_tries: 3,
             max_leases: 12,
             settle_group: 64,
+            settle_bytes: 8 << 20,
             retry_base: Duration::from_secs(1),
             retry_cap: Duration::from_secs(300),
         }
@@ -103,15 +106,16 @@ impl Pipeline {
     /// acknowledges the rest.
     pub async fn run(self, shutdown: CancellationToken) {
         let Parts { store, clock, metrics, .. } = &self.parts;
-        let (settler, writing) =
-            Settler::start(store.clone(), clock.clone(), metrics.clone(), self.config.settle_group);
+        let (settler, writing) = Settler::start(store, clock, metrics, &self.config);
         let shared = Arc::new(Shared { parts: self.parts, config: self.config, settler, isolation: Isolation::new() });
         let lanes = Lane::ALL.iter().map(|&lane| intake::run(shared.clone(), lane, shutdown.clone()));
         futures::future::join_all(lanes).await;
         // The last sender of verdicts goes with the last attempt; the settler then ends by itself.
         drop(shared);
-        if writing.await.is_err() {
-            tracing::error!("the settling task panicked");
+        for task in writing {
+            if task.await.is_err() {
+                tracing::error!("a settling task panicked");
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use proofmill_api::tenancy::{DOCUMENT_ID_KEY, HUMAN_ID_KEY};
 use proofmill_contract::claims::{DerivedIdKeys, claims};
 use proofmill_contract::{AttemptId, Evidence, FailureCode, Lane, Outcome};
 use proofmill_queue::{Delivery, QueueError};
-use proofmill_store::{IdKeyVersions, Lease, LeasedAttempt, SettleResult, Verdict};
+use proofmill_store::{IdKeyVersions, Lease, LeasedAttempt, LostEvidence, SettleResult, Verdict};
 use proofmill_vault::{TerminalSecret, VaultError};
 
 use super::Shared;
@@ -64,7 +64,7 @@ async fn leased(shared: &Shared, delivery: Delivery, lease: LeasedAttempt, entry
             let verdict = verdict(shared, &lease, judged).await?;
             let (outcome, kept) = (verdict.outcome, verdict.kept_chip_evidence.clone());
             settling.store(true, Ordering::Release);
-            Ok((outcome, kept, shared.settler.settle(verdict).await?))
+            Ok((outcome, kept, shared.settler.settle(&lease.organisation.id, verdict).await?))
         };
         // The stages catch their own panics; this catches those of everything around them.
         let work = AssertUnwindSafe(work)
@@ -91,8 +91,8 @@ async fn leased(shared: &Shared, delivery: Delivery, lease: LeasedAttempt, entry
 /// Why an attempt was not settled.
 pub(super) enum Stop {
     Fault(Fault),
-    /// Its evidence is gone or does not open: no retry can bring it back.
-    Unopenable(String),
+    /// Evidence is gone or does not open: no retry can bring it back.
+    Unopenable(LostEvidence, String),
 }
 
 impl From<Fault> for Stop {
@@ -125,7 +125,12 @@ async fn judge(shared: &Shared, lease: &LeasedAttempt, alone: bool) -> Result<Ju
 }
 
 async fn open(shared: &Shared, lease: &LeasedAttempt) -> Result<Evidence, Stop> {
-    shared.parts.vault.open(&lease.attempt.id, &lease.sealed).await.map_err(not_opened)
+    shared
+        .parts
+        .vault
+        .open(&lease.attempt.id, &lease.sealed)
+        .await
+        .map_err(|error| not_opened(LostEvidence::OfAttempt, error))
 }
 
 /// The server's terminal, if it began with the chip whose evidence was submitted. Without a transcript it says still which
@@ -133,16 +138,17 @@ async fn open(shared: &Shared, lease: &LeasedAttempt) -> Result<Evidence, Stop> 
 async fn terminal(shared: &Shared, lease: &LeasedAttempt) -> Result<Option<TerminalSecret>, Stop> {
     match &lease.attempt.terminal {
         Some(sealed) if !lease.selfies_only => {
-            shared.parts.vault.open_terminal(&lease.attempt.id, sealed).await.map(Some).map_err(not_opened)
+            let opened = shared.parts.vault.open_terminal(&lease.attempt.id, sealed).await;
+            opened.map(Some).map_err(|error| not_opened(LostEvidence::OfAttempt, error))
         }
         _ => Ok(None),
     }
 }
 
-pub(super) fn not_opened(error: VaultError) -> Stop {
+pub(super) fn not_opened(lost: LostEvidence, error: VaultError) -> Stop {
     match error {
         // The message names the object, never what is in it.
-        VaultError::Missing { .. } | VaultError::Corrupt { .. } => Stop::Unopenable(error.to_string()),
+        VaultError::Missing { .. } | VaultError::Corrupt { .. } => Stop::Unopenable(lost, error.to_string()),
         _ => Stop::Fault(Fault::system("vault", &with_cause(&error))),
     }
 }
@@ -247,7 +253,7 @@ fn count(shared: &Shared, lease: &LeasedAttempt, outcome: Outcome) {
 async fn stopped(shared: &Shared, delivery: Delivery, lease: &LeasedAttempt, stop: Stop) {
     let id = &lease.attempt.id;
     let fault = match stop {
-        Stop::Unopenable(reason) => return set_aside(shared, delivery, lease, &reason).await,
+        Stop::Unopenable(lost, reason) => return give_up(shared, delivery, lease, lost, &reason).await,
         Stop::Fault(fault) => fault,
     };
     match &fault {
@@ -267,6 +273,28 @@ async fn stopped(shared: &Shared, delivery: Delivery, lease: &LeasedAttempt, sto
         tracing::warn!(attempt = %id, %error, "lease not released");
     }
     finished(id, "put off", delivery.retry_later(delay).await);
+}
+
+/// Ends an attempt that nobody can judge any more, so that its holder may begin another; he is not charged. The operator is
+/// told, for evidence does not go by itself.
+async fn give_up(shared: &Shared, delivery: Delivery, lease: &LeasedAttempt, lost: LostEvidence, reason: &str) {
+    let id = &lease.attempt.id;
+    match shared.parts.store.give_up(id, &lease.token, lost, reason, shared.parts.clock.now()).await {
+        Ok(discarded) => {
+            if let Some(discarded) = discarded {
+                shared.parts.metrics.quarantined.inc();
+                let lane = lease.attempt.lane.as_str();
+                shared.parts.metrics.verdicts.with_label_values(&[lane, "cancelled"]).inc();
+                tracing::error!(attempt = %id, session = %lease.session.id, reason, "evidence is gone; the attempt is cancelled, nobody is charged; an operator must look");
+                destroy(shared, discarded.iter()).await;
+            }
+            acknowledge(id, delivery).await;
+        }
+        Err(error) => {
+            tracing::warn!(attempt = %id, %error, "not cancelled; trying again later");
+            finished(id, "put off", delivery.retry_later(backoff(&shared.config, lease.tries)).await);
+        }
+    }
 }
 
 /// Sets an attempt aside for an operator. The user is not charged.

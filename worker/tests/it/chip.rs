@@ -11,7 +11,7 @@ use proofmill_store::BindTerminal;
 use proofmill_vault::{SealedRef, TerminalSecret};
 
 use crate::gallery::{Gallery, evidence};
-use crate::support::{World, eventually};
+use crate::support::World;
 
 /// What the api does when a reader asks: a key is drawn, sealed and bound. The other half goes to the chip.
 async fn begin(world: &World, attempt: &AttemptId, dg14: &[u8]) -> (Asked, SealedRef) {
@@ -177,12 +177,9 @@ async fn a_key_that_is_gone_is_our_fault_and_charges_nobody() {
     world.put(&attempt.id, &with_transcript(&minted, &attempt.challenge, &asked)).await;
     world.vault.destroy(&sealed.object).await.unwrap();
     world.relay().await;
-    let aside = eventually("the attempt is set aside", || async {
-        world.store.list_quarantined(10).await.unwrap().into_iter().next()
-    })
-    .await;
-    assert_eq!(aside.attempt_id, attempt.id);
-    assert_eq!(world.attempt(&attempt.id).await.status, AttemptStatus::InProgress);
+    assert_eq!(world.settled(&attempt.id).await.status, AttemptStatus::Cancelled);
     worker.drain().await;
+    let noted = world.store.list_given_up(10).await.unwrap();
+    assert_eq!(noted.iter().map(|one| &one.attempt_id).collect::<Vec<_>>(), [&attempt.id]);
     assert_eq!(world.verdicts(), 0);
 }

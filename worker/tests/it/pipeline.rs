@@ -308,7 +308,7 @@ async fn a_vault_that_is_away_is_waited_for_and_nobody_is_charged() {
 }
 
 #[tokio::test]
-async fn evidence_that_is_gone_is_an_operators_matter_and_not_the_users() {
+async fn evidence_that_is_gone_ends_its_attempt_uncharged_and_the_holder_goes_on() {
     let world = World::new().await;
     let (session, attempt) = world.submit(ContractVersion::V2, &garbage()).await;
     let later = proofmill_contract::Timestamp::from_secs(i64::from(u32::MAX));
@@ -317,13 +317,21 @@ async fn evidence_that_is_gone_is_an_operators_matter_and_not_the_users() {
     }
     world.relay().await;
     let worker = world.document_worker();
-    let set_aside = eventually("the attempt is set aside", || async {
-        world.store.list_quarantined(10).await.unwrap().into_iter().next()
-    })
-    .await;
-    worker.drain().await;
-    assert_eq!((set_aside.attempt_id, set_aside.tries), (attempt, 1));
+    let ended = world.settled(&attempt).await;
+    assert_eq!((ended.status, ended.failure_code), (AttemptStatus::Cancelled, None));
     assert_eq!(world.session_of(&session).await.counters.nfc_tries_used, 0);
+    // The operator finds it noted; there is nothing to send back.
+    let noted = world.store.list_given_up(10).await.unwrap();
+    assert_eq!(noted.iter().map(|one| (&one.attempt_id, one.tries)).collect::<Vec<_>>(), [(&attempt, 1)]);
+    assert!(world.store.list_quarantined(10).await.unwrap().is_empty());
+
+    let again = world.open(&session).await;
+    world.put(&again.id, &garbage()).await;
+    world.relay().await;
+    assert_eq!(world.settled(&again.id).await.status, AttemptStatus::Failed);
+    worker.drain().await;
+    assert_eq!((world.metrics.quarantined.get(), world.verdicts()), (1, 1));
+    assert_eq!(world.session_of(&session).await.counters.nfc_tries_used, 1, "charged for the second alone");
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
     PutOptions, PutPayload, PutResult,
 };
+use proofmill_api::Outbox;
 use proofmill_api::relay::relay_once;
 use proofmill_api::tenancy::create_organisation;
 use proofmill_contract::evidence::Part;
@@ -181,6 +182,7 @@ impl World {
             selected_field_keys: vec!["kayle_document_id".into()],
             lane: Lane::Interactive,
             chip_evidence_kept_used: false,
+            left_to_caller: Duration::ZERO,
         };
         match self.store.submit_evidence(attempt, submission, self.clock.now()).await.unwrap() {
             SubmitResult::Accepted(_) => {}
@@ -190,7 +192,8 @@ impl World {
 
     /// Outbox to queue.
     pub async fn relay(&self) {
-        let relayed = relay_once(&self.store, &self.queue, &*self.clock, &self.metrics).await.unwrap();
+        let relayed =
+            relay_once(&self.store, &self.queue, &*self.clock, &self.metrics, &Outbox::default()).await.unwrap();
         assert_eq!(relayed.failed, 0);
     }
 

@@ -24,13 +24,14 @@ use crate::schedule::next_try;
 pub struct SenderConfig {
     /// Deliveries in flight in this process. A delivery in flight costs a socket and its payload, no thread.
     pub in_flight: usize,
-    /// Of these, what is kept for endpoints that answer quickly, and for a first delivery to those that have none in flight.
+    /// Of these, what is kept from endpoints that are known to be slow.
     pub reserved: usize,
     /// Deliveries in flight to one endpoint, over all senders.
     pub per_endpoint: usize,
     /// The same before anything is known of it: quick answers raise it, slow and failed ones lower it.
     pub per_new_endpoint: usize,
-    /// Deliveries in flight to the endpoints of one organisation, over all senders.
+    /// Deliveries in flight to the endpoints of one organisation, over all senders; fewer where that is more than half of what
+    /// is free.
     pub per_organisation: usize,
     /// An answer that takes longer is slow.
     pub slow_after: Duration,
@@ -155,6 +156,7 @@ impl Sender {
         let request = ClaimRequest {
             limit,
             reserved: self.config.reserved,
+            divided: true,
             per_endpoint: self.config.per_endpoint,
             per_new_endpoint: self.config.per_new_endpoint,
             per_organisation: self.config.per_organisation,
@@ -189,7 +191,8 @@ impl Sender {
         if matches!(outcome, DeliveryOutcome::Failed { .. }) {
             self.metrics.webhook_exhausted.inc();
         }
-        TryEnded { id: delivery.id, lease_token: delivery.lease_token, outcome, endpoint_well }
+        let (id, lease_token, sent_to) = (delivery.id, delivery.lease_token, Some(delivery.url));
+        TryEnded { id, lease_token, sent_to, outcome, endpoint_well }
     }
 
     /// Awaits an answer and learns from it. What takes long is known to be slow before its answer is there, for that may be

@@ -40,7 +40,7 @@ pub fn handing_off(operation: Operation) -> Operation {
 pub fn of_session() -> Operation {
     Operation::new("listSessionAttempts", TAG, "List a session's attempts")
         .names("SessionId")
-        .answers(200, "The attempts.", Content::Data(json!({ "type": "array", "items": reference("Attempt") })))
+        .pages("The attempts, newest first.", reference("Attempt"), "AttemptId")
         .errors(&[ErrorCode::InvalidSessionId, ErrorCode::SessionNotFound])
 }
 

@@ -2,7 +2,7 @@
 
 use proofmill_contract::events::EventType;
 use proofmill_contract::{ErrorCode, limits};
-use proofmill_store::DeliveryStatus;
+use proofmill_store::{DeliveryStatus, MAX_SIGNING_SECRETS};
 use serde_json::{Value, json};
 
 use super::super::operation::{BodyKind, Content, Operation};
@@ -88,13 +88,16 @@ pub fn reveal_secret() -> Operation {
 
 pub fn rotate_secret() -> Operation {
     Operation::new("rotateSigningSecret", TAG, "Replace an endpoint's signing secret")
-        .describe(format!("The secret before it signs as well for {} hours.", limits::SECRET_OVERLAP.as_secs() / 3_600))
+        .describe(format!(
+            "The secret before it signs as well for {} hours. At most {MAX_SIGNING_SECRETS} of an endpoint sign at once: a rotation that would end one before its time is refused.",
+            limits::SECRET_OVERLAP.as_secs() / 3_600
+        ))
         .names("EndpointId")
         .may_take(reference("Empty"))
         .example("nothing", "No member", 200, json!({}))
         .idempotent()
         .answers(200, "The new secret.", Content::Data(reference("SigningSecret")))
-        .errors(&[ErrorCode::NotFound])
+        .errors(&[ErrorCode::NotFound, ErrorCode::Conflict])
 }
 
 pub fn add_key() -> Operation {
@@ -123,7 +126,7 @@ pub fn add_key() -> Operation {
 pub fn list_keys() -> Operation {
     Operation::new("listKeys", TAG, "List an endpoint's encryption keys")
         .names("EndpointId")
-        .answers(200, "The keys.", Content::Data(json!({ "type": "array", "items": reference("EncryptionKey") })))
+        .pages("The keys, newest first.", reference("EncryptionKey"), "EncryptionKeyId")
         .errors(&[ErrorCode::NotFound])
 }
 

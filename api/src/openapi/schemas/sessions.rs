@@ -175,7 +175,7 @@ fn session() -> Value {
             "failure_code": { "anyOf": [{ "type": "null" }, reference("FailureCode")] },
             "nfc_tries_used": tries("Failed tries of the chip's checks."),
             "liveness_tries_used": tries("Failed tries of the selfie's checks."),
-            "expires_at": time(),
+            "expires_at": { "$ref": time()["$ref"], "examples": ["2026-11-22T10:30:00.000Z"] },
             "completed_at": { "anyOf": [{ "type": "null" }, time()] },
             "created_at": time(),
             "updated_at": time(),

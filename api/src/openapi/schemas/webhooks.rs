@@ -163,7 +163,7 @@ fn public_key() -> Value {
     closed(
         json!({
             "kty": { "type": "string", "const": "RSA" },
-            "n": text("The modulus, 2048 to 4096 bits, base64url.", EXAMPLE_MODULUS),
+            "n": text("The modulus, 2048 to 8192 bits, base64url.", EXAMPLE_MODULUS),
             "e": text("The exponent, odd, 3 to 2^33 - 1, base64url.", "AQAB"),
             "alg": { "type": "string", "const": "RSA-OAEP-256" },
             "use": { "type": "string", "const": "enc" },
@@ -193,7 +193,7 @@ fn add_key() -> Value {
             "key_type": { "type": "string", "const": "RSA" },
             "jwk": {
                 "type": "object",
-                "description": "The public key as JWK (RFC 7517): RSA of 2048 to 4096 bits with an odd exponent from 3 to 2^33 - 1, no private member; `use`, if there, is `enc`, `key_ops` holds `encrypt`.",
+                "description": "The public key as JWK (RFC 7517): RSA of 2048 to 8192 bits with an odd exponent from 3 to 2^33 - 1, no private member; `use`, if there, is `enc`, `key_ops` holds `encrypt`.",
                 "properties": {
                     "kty": { "type": "string", "const": "RSA" },
                     "n": { "type": "string", "pattern": "^[A-Za-z0-9_-]+$" },
@@ -267,8 +267,13 @@ fn event() -> Value {
 }
 
 fn plaintext(kind: EventType) -> Value {
+    let contract_version = match kind {
+        EventType::AttemptSucceeded | EventType::AttemptFailed => json!({ "const": 1 }),
+        EventType::SessionSucceeded | EventType::SessionFailed => json!({ "const": 2 }),
+        EventType::SessionExpired | EventType::SessionCancelled => reference("ContractVersion"),
+    };
     let mut metadata = json!({
-        "contract_version": reference("ContractVersion"),
+        "contract_version": contract_version,
         "event_id": reference("EventId"),
         "verification_session_id": reference("SessionId"),
     });

@@ -52,6 +52,14 @@ enum Target {
     NewSession(String),
 }
 
+/// What a line brings.
+struct Content {
+    challenge: Option<[u8; 8]>,
+    evidence: Evidence,
+    selected_field_keys: Vec<String>,
+    held: Held,
+}
+
 /// What came of a line.
 struct Done {
     replayed: bool,
@@ -95,17 +103,18 @@ impl Batch {
                 return Err(ApiError::invalid_field("attempt_id", why).into());
             }
         };
+        let content = Content { challenge, evidence, selected_field_keys, held };
         let Some(key) = self.key_of(number, idempotency_key)? else {
-            return self.submit(target, challenge, evidence, selected_field_keys, held, &Once::unkeyed()).await;
+            return self.submit(target, content, &Once::unkeyed()).await;
         };
-        let once = match self.begin(&key, &target, &evidence, &selected_field_keys).await? {
+        let once = match self.begin(&key, &target, &content).await? {
             Begun::Fresh(once) => once,
             Begun::Replay { status, body } => {
                 let mut body: Value = serde_json::from_slice(&body).map_err(|error| Error::internal(&error))?;
                 return Ok(Done { replayed: true, status, data: body["data"].take() });
             }
         };
-        let outcome = self.submit(target, challenge, evidence, selected_field_keys, held, &once).await;
+        let outcome = self.submit(target, content, &once).await;
         if outcome.is_err() {
             once.give_back().await;
         }
@@ -124,12 +133,12 @@ impl Batch {
         }
     }
 
-    async fn begin(&self, key: &str, target: &Target, evidence: &Evidence, selected: &[String]) -> Result<Begun> {
+    async fn begin(&self, key: &str, target: &Target, content: &Content) -> Result<Begun> {
         let mut request: Vec<&[u8]> = match target {
             Target::Opened(id) => vec![b"attempt", id.as_bytes()],
             Target::NewSession(session) => vec![b"session", session.as_bytes()],
         };
-        request.extend(evidence::content(evidence, selected));
+        request.extend(evidence::content(&content.evidence, &content.selected_field_keys));
         let deadline = Instant::now() + KEY_PATIENCE;
         loop {
             match idempotency::begin(&self.ctx, &self.organisation, KEY_ROUTE, key, &request).await {
@@ -149,32 +158,15 @@ impl Batch {
         }
     }
 
-    async fn submit(
-        &self,
-        target: Target,
-        challenge: Option<[u8; 8]>,
-        evidence: Evidence,
-        selected_field_keys: Vec<String>,
-        held: Held,
-        once: &Once,
-    ) -> Result<Done> {
+    async fn submit(&self, target: Target, content: Content, once: &Once) -> Result<Done> {
         match target {
-            Target::Opened(id) => self.submit_opened(&id, challenge, evidence, selected_field_keys, held, once).await,
-            Target::NewSession(request) => {
-                self.submit_new(&request, challenge, evidence, selected_field_keys, held, once).await
-            }
+            Target::Opened(id) => self.submit_opened(&id, content, once).await,
+            Target::NewSession(request) => self.submit_new(&request, content, once).await,
         }
     }
 
-    async fn submit_opened(
-        &self,
-        id: &str,
-        challenge: Option<[u8; 8]>,
-        evidence: Evidence,
-        selected_field_keys: Vec<String>,
-        held: Held,
-        once: &Once,
-    ) -> Result<Done> {
+    async fn submit_opened(&self, id: &str, content: Content, once: &Once) -> Result<Done> {
+        let Content { challenge, evidence, selected_field_keys, held } = content;
         let ctx = &self.ctx;
         let found = attempt_of(ctx, &self.organisation, &attempt_id(id)?).await?;
         if challenge.is_some_and(|challenge| challenge != found.attempt.challenge) {
@@ -195,15 +187,8 @@ impl Batch {
         Ok(Done { replayed: false, status: StatusCode::ACCEPTED.as_u16(), data: data(&attempt) })
     }
 
-    async fn submit_new(
-        &self,
-        request: &str,
-        challenge: Option<[u8; 8]>,
-        evidence: Evidence,
-        selected_field_keys: Vec<String>,
-        held: Held,
-        once: &Once,
-    ) -> Result<Done> {
+    async fn submit_new(&self, request: &str, content: Content, once: &Once) -> Result<Done> {
+        let Content { challenge, evidence, selected_field_keys, held } = content;
         let ctx = &self.ctx;
         require_unopened(&evidence, challenge)?;
         evidence::refuse_while_outbox_is_stuck(ctx).await?;
@@ -224,6 +209,7 @@ impl Batch {
             selected_field_keys,
             lane: Lane::Bulk,
             chip_evidence_kept_used: false,
+            left_to_caller: ctx.outbox.left_to_relay(),
         };
         let config = ctx.config.clone();
         let done = move |made: &AttemptWithSession| {

@@ -16,6 +16,7 @@ use crate::http::body::JsonBytes;
 use crate::http::envelope;
 use crate::http::error::{Error, Result};
 use crate::http::idempotency::{self, Creation};
+use crate::http::page;
 use crate::http::query::Query;
 use crate::state::Ctx;
 
@@ -75,12 +76,15 @@ pub async fn list(
     State(ctx): State<Ctx>,
     Authorised { caller, .. }: Authorised<WebhooksRead>,
     Path(id): Path<String>,
-    query: Query,
+    mut query: Query,
 ) -> Result<Response> {
+    let request = page::request(&mut query)?;
     query.finish()?;
+    let limit = request.limit;
     let id = endpoint_id(&id)?;
-    let keys = ctx.store.list_webhook_keys(&caller.organisation, &id).await?.ok_or_else(not_found)?;
-    Ok(envelope::data(StatusCode::OK, &keys.iter().map(view).collect::<Vec<_>>()))
+    let rows = ctx.store.list_webhook_keys(&caller.organisation, &id, request).await?.ok_or_else(not_found)?;
+    let items = rows.items.iter().map(view).collect();
+    Ok(page::response(limit, &rows, items))
 }
 
 /// `POST /v1/webhooks/keys/{id}/deactivate`

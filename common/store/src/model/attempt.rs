@@ -59,6 +59,13 @@ pub struct Attempt {
     pub completed_at: Option<Timestamp>,
 }
 
+impl Attempt {
+    /// Whether its handoff is over without evidence, so that it is to be cancelled.
+    pub(crate) fn is_stale(&self, now: Timestamp) -> bool {
+        self.status == AttemptStatus::InProgress && self.submitted_at.is_none() && self.handoff_expires_at <= now
+    }
+}
+
 /// An attempt and its session.
 #[derive(Clone, Debug)]
 pub struct AttemptWithSession {
@@ -106,6 +113,8 @@ pub struct Submission {
     pub lane: Lane,
     /// Whether the evidence is selfies only and relies on the chip evidence kept with the session.
     pub chip_evidence_kept_used: bool,
+    /// How long it is left to the caller to publish the job; after that it is due like any other. Zero: due at once.
+    pub left_to_caller: Duration,
 }
 
 /// A submission on its way into the store.
@@ -212,7 +221,16 @@ pub struct LeasedAttempt {
     pub selected_field_keys: Vec<String>,
 }
 
-/// An attempt set aside after repeated system faults; its holder is not charged.
+/// What is gone of what an attempt needs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LostEvidence {
+    /// What was sealed for the attempt itself.
+    OfAttempt,
+    /// The chip evidence kept with its session.
+    KeptOfSession,
+}
+
+/// An attempt set aside after repeated system faults, or ended because its evidence is gone; its holder is not charged.
 #[derive(Clone, Debug)]
 pub struct QuarantinedAttempt {
     /// Which attempt.

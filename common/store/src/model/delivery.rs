@@ -132,9 +132,11 @@ pub struct DueDelivery {
 pub struct ClaimRequest {
     /// Most deliveries.
     pub limit: usize,
-    /// Of `limit`, what is kept for endpoints that answer quickly, and for one delivery each to endpoints that are not known
-    /// to be slow and have nothing in flight.
+    /// Of `limit`, what is kept from endpoints that are known to be slow.
     pub reserved: usize,
+    /// Whether organisations share `limit`: one gets another place only while it holds fewer than half of those that are
+    /// free. For a caller that claims once and for itself there is nobody to share with.
+    pub divided: bool,
     /// Most deliveries in flight to one endpoint, over all senders.
     pub per_endpoint: usize,
     /// The same for an endpoint of which `paces` says nothing.
@@ -176,6 +178,9 @@ pub struct TryEnded {
     pub id: DeliveryId,
     /// Proof of holding it.
     pub lease_token: String,
+    /// The URL that it was sent to: what came of it says something of the endpoint only while that is its URL still. `None`:
+    /// wherever it is now.
+    pub sent_to: Option<String>,
     /// What becomes of the delivery.
     pub outcome: DeliveryOutcome,
     /// What it says of the endpoint, for its circuit breaker: `Some(false)` where it gave no answer, or one that says
@@ -214,7 +219,8 @@ pub enum DeliveryOutcome {
         /// As for [`DeliveryOutcome::Retry`].
         maybe_received: bool,
     },
-    /// 410: this delivery fails, the endpoint is disabled and its other deliveries end.
+    /// 410: this delivery fails, the endpoint is disabled and its other deliveries end. If it has another URL by now, the
+    /// delivery is due there at once, and nothing else happens.
     EndpointGone,
 }
 

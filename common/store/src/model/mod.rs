@@ -15,7 +15,7 @@ mod sweep;
 
 pub(crate) use attempt::Offer;
 pub use attempt::{
-    Attempt, AttemptWithSession, BindTerminal, Lease, LeasedAttempt, NewAttempt, OpenAttempt, Opening, OutboxItem,
+    Attempt, AttemptWithSession, BindTerminal, Lease, LeasedAttempt, LostEvidence, NewAttempt, OpenAttempt, Opening, OutboxItem,
     QuarantinedAttempt, Submission, SubmitResult,
 };
 pub use delivery::{

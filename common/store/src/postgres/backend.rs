@@ -41,26 +41,65 @@ pub(crate) use {lock, lock_free};
 
 /// Connections to one server, READ COMMITTED.
 #[derive(Clone)]
-pub(crate) struct Pool(diesel::r2d2::Pool<Manager>);
+pub(crate) struct Pool {
+    any: Connections,
+    /// For statements that find rows by their keys. PostgreSQL plans these once a connection, and by an index: planning one
+    /// anew takes longer than running it, and what the planner believes of tables that grow and turn over by the second is
+    /// old, so that now and then it would read a whole table, or compare each row of one list with each of another.
+    by_key: Connections,
+}
+
+type Connections = diesel::r2d2::Pool<Manager>;
+
+/// Connections for statements by key, at most: groups of three kinds, the relay and a spare one.
+const BY_KEY: u32 = 5;
 
 impl Pool {
     pub(crate) fn open(config: &StoreConfig) -> Result<Self, StoreError> {
         let url = with_connect_timeout(&config.url);
         // One plain connection first: its error says what is wrong at once, where the pool would only time out.
         drop(Conn::establish(&url).map_err(|error| StoreError::Unavailable(error.to_string()))?);
-        let pool = diesel::r2d2::Pool::builder()
-            .max_size(config.pool_size.max(1))
-            .min_idle(Some(0))
-            .connection_timeout(Duration::from_secs(5))
-            .build_unchecked(Manager(ConnectionManager::new(url)));
-        Ok(Self(pool))
+        let connections = |size: u32, settings: &'static str| {
+            diesel::r2d2::Pool::builder()
+                .max_size(size)
+                .min_idle(Some(0))
+                .connection_timeout(Duration::from_secs(5))
+                .build_unchecked(Manager { connections: ConnectionManager::new(url.clone()), settings })
+        };
+        let size = config.pool_size.max(1);
+        let for_keys = BY_KEY.min(size / 2);
+        let any = connections(size - for_keys, "");
+        let by_key = if for_keys == 0 { any.clone() } else { connections(for_keys, PLANNED_ONCE) };
+        Ok(Self { any, by_key })
     }
 
     pub(crate) fn read<T>(&self, query: impl Fn(&mut Conn) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        self.with_connection(|conn| query(conn), || true)
+        with_connection(&self.any, |conn| query(conn), || true)
+    }
+
+    /// Reads rows by their keys.
+    pub(crate) fn read_by_key<T>(&self, query: impl Fn(&mut Conn) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        with_connection(&self.by_key, |conn| query(conn), || true)
     }
 
     pub(crate) fn write<T>(&self, query: impl Fn(&mut Conn) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        Self::write_on(&self.any, query)
+    }
+
+    /// Writes rows that are found by their keys.
+    pub(crate) fn write_by_key<T>(&self, query: impl Fn(&mut Conn) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        Self::write_on(&self.by_key, query)
+    }
+
+    /// One statement by key, which is a transaction by itself and may be done twice.
+    pub(crate) fn write_at_once<T>(&self, query: impl Fn(&mut Conn) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        with_connection(&self.by_key, |conn| query(conn), || true)
+    }
+
+    fn write_on<T>(
+        connections: &Connections,
+        query: impl Fn(&mut Conn) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let begun = Cell::new(false);
         let transaction = |conn: &mut Conn| {
             let mut runs = 1;
@@ -79,29 +118,11 @@ impl Pool {
                 }
             }
         };
-        self.with_connection(transaction, || !begun.get())
-    }
-
-    /// Works on a connection. When the server has closed it meanwhile, and `may_repeat` says that nothing can have been done
-    /// yet, the next one is taken: the server may have closed them all.
-    fn with_connection<T>(
-        &self,
-        work: impl Fn(&mut Conn) -> Result<T, StoreError>,
-        may_repeat: impl Fn() -> bool,
-    ) -> Result<T, StoreError> {
-        for _ in 0..self.0.max_size() {
-            match self.0.get()?.run(&work) {
-                Err(StoreError::Unavailable(reason)) if may_repeat() => {
-                    tracing::debug!(reason, "the connection was of no use; the next one is taken");
-                }
-                result => return result,
-            }
-        }
-        self.0.get()?.run(&work)
+        with_connection(connections, transaction, || !begun.get())
     }
 
     pub(crate) fn migrate(&self) -> Result<(), StoreError> {
-        self.0.get()?.run(|conn| {
+        self.any.get()?.run(|conn| {
             conn.batch_execute(&format!(
                 "SET lock_timeout = 0; SET statement_timeout = 0; SELECT pg_advisory_lock({MIGRATION_LOCK})"
             ))?;
@@ -116,7 +137,7 @@ impl Pool {
     }
 
     pub(crate) fn ready(&self) -> Result<(), StoreError> {
-        let pending = self.0.get()?.run(|conn| {
+        let pending = self.any.get()?.run(|conn| {
             conn.has_pending_migration(MIGRATIONS)
                 .map_err(|error| StoreError::Unavailable(format!("schema version unknown: {error}")))
         })?;
@@ -128,9 +149,31 @@ impl Pool {
     }
 }
 
+/// Works on a connection. When the server has closed it meanwhile, and `may_repeat` says that nothing can have been done
+/// yet, the next one is taken: the server may have closed them all.
+fn with_connection<T>(
+    connections: &Connections,
+    work: impl Fn(&mut Conn) -> Result<T, StoreError>,
+    may_repeat: impl Fn() -> bool,
+) -> Result<T, StoreError> {
+    for _ in 0..connections.max_size() {
+        match connections.get()?.run(&work) {
+            Err(StoreError::Unavailable(reason)) if may_repeat() => {
+                tracing::debug!(reason, "the connection was of no use; the next one is taken");
+            }
+            result => return result,
+        }
+    }
+    connections.get()?.run(&work)
+}
+
 /// Makes connections and tells good ones from bad. The pool would ask each one `SELECT 1` before every use, which is as dear
 /// as the query itself; here one that has just worked is believed, and one that has failed for want of a server is dropped.
-struct Manager(ConnectionManager<Conn>);
+struct Manager {
+    connections: ConnectionManager<Conn>,
+    /// Further settings of each connection.
+    settings: &'static str,
+}
 
 /// A connection and when it last worked.
 struct Pooled {
@@ -155,8 +198,8 @@ impl ManageConnection for Manager {
     type Error = R2d2Error;
 
     fn connect(&self) -> Result<Pooled, R2d2Error> {
-        let mut conn = self.0.connect()?;
-        conn.batch_execute(LIMITS).map_err(R2d2Error::QueryError)?;
+        let mut conn = self.connections.connect()?;
+        conn.batch_execute(&format!("{LIMITS}; {}", self.settings)).map_err(R2d2Error::QueryError)?;
         Ok(Pooled { conn, worked: Instant::now(), broken: false })
     }
 
@@ -164,19 +207,23 @@ impl ManageConnection for Manager {
         if pooled.worked.elapsed() < BELIEVED {
             return Ok(());
         }
-        self.0.is_valid(&mut pooled.conn)?;
+        self.connections.is_valid(&mut pooled.conn)?;
         pooled.worked = Instant::now();
         Ok(())
     }
 
     fn has_broken(&self, pooled: &mut Pooled) -> bool {
-        pooled.broken || self.0.has_broken(&mut pooled.conn)
+        pooled.broken || self.connections.has_broken(&mut pooled.conn)
     }
 }
 
 /// Bounds for each connection: a lost network or a stuck lock must become an error, not a hang.
 const LIMITS: &str = "SET lock_timeout = '10s'; SET statement_timeout = '30s'; \
      SET idle_in_transaction_session_timeout = '60s'";
+
+/// See [`Pool::by_key`]. A plan that is made once must be right for every size of the tables: by index, row for row.
+const PLANNED_ONCE: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; \
+     SET enable_hashjoin = off; SET enable_mergejoin = off";
 
 /// libpq would wait for ever for a host that does not answer.
 fn with_connect_timeout(url: &str) -> String {

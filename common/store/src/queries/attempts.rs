@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, HashMap};
 
 use diesel::prelude::*;
-use proofmill_contract::{AttemptId, AttemptStatus, OrganisationId, SessionId, SessionStatus, Timestamp};
+use proofmill_contract::{AttemptId, AttemptStatus, OrganisationId, SessionId, Timestamp};
 
 use super::backend::{Conn, lock};
 use super::expiry::{cancel_unsubmitted, expire_if_due};
 use super::sessions::{lock_row, lock_rows};
+use super::writes;
 use crate::error::StoreError;
 use crate::limits::MAX_BATCH;
-use crate::model::{Attempt, AttemptWithSession, NewAttempt, OpenAttempt, Opening, Session};
+use crate::model::{Attempt, AttemptWithSession, NewAttempt, OpenAttempt, Opening, Page, PageRequest, Session};
 use crate::outgoing::Recipients;
 use crate::rows::{AttemptRow, SessionRow};
 use crate::schema::{attempts, sessions};
@@ -137,6 +138,25 @@ pub(crate) fn of_sessions(conn: &mut Conn, ids: &[SessionId]) -> Result<Vec<Atte
     query.load(conn)?.into_iter().map(Attempt::try_from).collect()
 }
 
+pub(crate) fn list(conn: &mut Conn, session: &SessionId, page: &PageRequest) -> Result<Page<Attempt>, StoreError> {
+    let mut query = attempts::table
+        .filter(attempts::session_id.eq(session.as_str()))
+        .order(attempts::id.desc())
+        .select(AttemptRow::as_select())
+        .into_boxed();
+    if let Some(cursor) = &page.starting_after {
+        let known = attempts::table.find(cursor).filter(attempts::session_id.eq(session.as_str()));
+        if !diesel::select(diesel::dsl::exists(known)).get_result::<bool>(conn)? {
+            return Err(StoreError::InvalidCursor);
+        }
+        query = query.filter(attempts::id.lt(cursor));
+    }
+    let limit = page.clamped();
+    let rows = query.limit(limit as i64 + 1).load(conn)?;
+    let items = rows.into_iter().map(Attempt::try_from).collect::<Result<Vec<_>, _>>()?;
+    Ok(Page::cut(items, limit, |attempt| attempt.id.as_str()))
+}
+
 pub(crate) fn write_token_used(conn: &mut Conn, id: &AttemptId, now: Timestamp) -> Result<bool, StoreError> {
     let session = attempts::table
         .find(id.as_str())
@@ -145,18 +165,8 @@ pub(crate) fn write_token_used(conn: &mut Conn, id: &AttemptId, now: Timestamp) 
         .first::<String>(conn)
         .optional()?;
     let Some(session) = session else { return Ok(false) };
-    begin_sessions(conn, &[&session], now)?;
+    writes::begin_sessions(conn, &[&session], now)?;
     Ok(true)
-}
-
-/// `created → in_progress`; a session that is further on stays where it is.
-pub(super) fn begin_sessions(conn: &mut Conn, ids: &[&str], now: Timestamp) -> Result<(), StoreError> {
-    let created =
-        sessions::table.filter(sessions::id.eq_any(ids)).filter(sessions::status.eq(SessionStatus::Created.as_str()));
-    diesel::update(created)
-        .set((sessions::status.eq(SessionStatus::InProgress.as_str()), sessions::updated_at.eq(now.0)))
-        .execute(conn)?;
-    Ok(())
 }
 
 /// An attempt's row, kept until commit. The session's row must be locked before, or not at all.

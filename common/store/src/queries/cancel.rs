@@ -6,7 +6,7 @@ use proofmill_contract::session::{self, CancelToken, HolderCancel, Receipt, With
 use proofmill_contract::{ErrorCode, OrganisationId, SessionId, SessionStatus, Timestamp};
 use subtle::ConstantTimeEq;
 
-use super::backend::{Conn, lock_free};
+use super::backend::{Conn, lock, lock_free};
 use super::close::close;
 use super::emit::emit;
 use super::expiry::expire_if_due;
@@ -82,6 +82,9 @@ pub(crate) fn finish_withdrawals(conn: &mut Conn, now: Timestamp, limit: usize) 
         .order(sessions::id)
         .select(SessionRow::as_select());
     let waiting: Vec<SessionRow> = lock_free!(waiting).load(conn)?;
+    // All of them at once, for the order of ids goes across sessions.
+    let held: Vec<&str> = waiting.iter().map(|session| session.id.as_str()).collect();
+    lock_deliveries(conn, &held)?;
     let mut recipients = Recipients::default();
     let mut finished = 0;
     for session in &waiting {
@@ -187,6 +190,7 @@ fn replace_terminal(
 /// Nothing of the session can be sent any more. What a sender holds at this moment it holds in memory; its row loses
 /// the payload too, so that it cannot be tried again.
 fn destroy_payloads(conn: &mut Conn, session: &str, now: Timestamp) -> Result<(), StoreError> {
+    lock_deliveries(conn, &[session])?;
     // One that was delivered and then replayed has been delivered, whatever becomes of the replay.
     for (delivered, status, reason) in
         [(true, DeliveryStatus::Delivered, None), (false, DeliveryStatus::Failed, Some(WITHDRAWN))]
@@ -206,6 +210,15 @@ fn destroy_payloads(conn: &mut Conn, session: &str, now: Timestamp) -> Result<()
     diesel::update(deliveries::table.filter(held))
         .set((deliveries::payload.eq(None::<String>), deliveries::payload_expires_at.eq(None::<i64>)))
         .execute(conn)?;
+    Ok(())
+}
+
+/// Keeps the deliveries of these sessions until commit. None comes while the caller holds the sessions' rows. Without it the
+/// recorder would turn one from `sending` to `pending` between two of the caller's statements, neither of which then fits.
+fn lock_deliveries(conn: &mut Conn, sessions: &[&str]) -> Result<(), StoreError> {
+    let rows =
+        deliveries::table.filter(deliveries::session_id.eq_any(sessions)).order(deliveries::id).select(deliveries::id);
+    lock!(rows).load::<String>(conn)?;
     Ok(())
 }
 

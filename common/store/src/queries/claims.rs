@@ -7,12 +7,13 @@ use diesel::sql_types::{BigInt, Text};
 use proofmill_contract::Timestamp;
 
 use super::backend::{Conn, lock_free};
-use super::endpoints::disable;
+use super::endpoints::end_late;
 use super::{breakers, deliveries, secrets};
-use crate::breaker::State;
+use crate::breaker::{State, latest_end};
 use crate::error::StoreError;
 use crate::limits::{lease_token, sql_limit};
 use crate::model::{ClaimRequest, Claimed, DeliveryStatus, DueDelivery};
+use crate::places::Ask;
 use crate::rows::{DeliveryRow, EndpointRow, count, parse};
 use crate::schema::{deliveries as rows, endpoint_breakers, webhook_endpoints};
 
@@ -44,23 +45,39 @@ pub(crate) fn claim(conn: &mut Conn, request: &ClaimRequest, now: Timestamp) -> 
     for id in &waiting {
         let Some(endpoint) = endpoints.remove(id) else { continue };
         if !endpoint.enabled || endpoint.deleted_at.is_some() {
-            // Written by a settle that read the endpoint just before it was disabled.
-            disable(conn, id, "endpoint_disabled", now)?;
+            end_late(conn, &endpoint, now)?;
             continue;
         }
         let room = in_flight.room(request, &endpoint, claimed.len());
-        let state = breakers.get(id).map_or(State::Closed, |breaker| breaker.state(now));
-        let free = match state {
-            State::Closed => room,
-            State::HalfOpen if room > 0 && in_flight.of_endpoint(id) == 0 && probes.take(conn)? => 1,
-            State::HalfOpen | State::Open => 0,
+        let known = breakers.get(id);
+        let state = known.map_or(State::Closed, |known| known.breaker.state(now));
+        let batch = Batch { endpoint: &endpoint, token: &token, until: now.plus(request.lease_for), now };
+        let taken = match state {
+            State::Closed => batch.take(conn, room)?,
+            _ if room == 0 => Vec::new(),
+            _ => {
+                let last = match known {
+                    Some(known) if known.last_tries => {
+                        let free = probes.up_to(conn, room)?;
+                        batch.take_last(conn, free)?
+                    }
+                    _ => None,
+                };
+                match last {
+                    Some(last) => last,
+                    None if state == State::HalfOpen && in_flight.of_endpoint(id) == 0 => {
+                        let free = probes.up_to(conn, 1)?;
+                        batch.take(conn, free)?
+                    }
+                    None => Vec::new(),
+                }
+            }
         };
-        if free > 0 {
-            let organisation = endpoint.organisation_id.clone();
-            let taken = take(conn, endpoint, sql_limit(free), &token, now.plus(request.lease_for), now)?;
-            in_flight.add(organisation, taken.len());
-            claimed.extend(taken);
+        if state != State::Closed {
+            probes.took(taken.len());
         }
+        in_flight.add(endpoint.organisation_id.clone(), taken.len());
+        claimed.extend(taken);
         if claimed.len() >= request.limit {
             let after = Some(id.clone());
             return Ok(Claimed { deliveries: with_secrets(conn, claimed, token, now)?, after });
@@ -98,21 +115,20 @@ impl InFlight {
     }
 
     /// How many more the endpoint may get after `claimed` others: as its own pace, its organisation's share and the
-    /// sender's room allow. What is slow cannot have the reserve, and what is unknown has one delivery to show in it.
+    /// sender's room allow.
     fn room(&self, request: &ClaimRequest, endpoint: &EndpointRow, claimed: usize) -> usize {
-        let busy = self.of_endpoint(&endpoint.id);
         let pace = request.paces.get(&endpoint.id);
-        let cap = pace.map_or(request.per_new_endpoint, |pace| pace.most).min(request.per_endpoint);
-        let free = request.limit.saturating_sub(claimed);
-        let unreserved = free.saturating_sub(request.reserved);
-        let room = match pace {
-            Some(pace) if pace.quick => free,
-            Some(_) => unreserved,
-            None if busy == 0 => unreserved.max(free.min(1)),
-            None => unreserved,
+        let ask = Ask {
+            free: request.limit.saturating_sub(claimed),
+            reserved: request.reserved,
+            slow: pace.is_some_and(|pace| !pace.quick),
+            divided: request.divided,
+            organisation: self.organisations.get(&endpoint.organisation_id).copied().unwrap_or(0),
+            most_of_organisation: request.per_organisation,
+            endpoint: self.of_endpoint(&endpoint.id),
+            most_of_endpoint: pace.map_or(request.per_new_endpoint, |pace| pace.most).min(request.per_endpoint),
         };
-        let organisation = self.organisations.get(&endpoint.organisation_id).copied().unwrap_or(0);
-        cap.saturating_sub(busy).min(request.per_organisation.saturating_sub(organisation)).min(room)
+        ask.granted()
     }
 
     fn add(&mut self, organisation: String, deliveries: usize) {
@@ -131,10 +147,10 @@ struct Sending {
     deliveries: i64,
 }
 
-/// Tries of half-open breakers that may begin: endpoints that hang must not fill the senders together either.
+/// Tries that endpoints whose breaker is not closed may have: those that hang must not fill the senders together either.
 struct Probes {
     most: i64,
-    free: Option<i64>,
+    free: Option<usize>,
 }
 
 impl Probes {
@@ -142,13 +158,18 @@ impl Probes {
         Self { most: sql_limit(most), free: None }
     }
 
-    fn take(&mut self, conn: &mut Conn) -> Result<bool, StoreError> {
+    /// As many as may begin, of `wanted`.
+    fn up_to(&mut self, conn: &mut Conn, wanted: usize) -> Result<usize, StoreError> {
         let free = match self.free {
             Some(free) => free,
-            None => self.most - under_way(conn)?,
+            None => usize::try_from(self.most - under_way(conn)?).unwrap_or(0),
         };
-        self.free = Some(free - 1);
-        Ok(free > 0)
+        self.free = Some(free);
+        Ok(free.min(wanted))
+    }
+
+    fn took(&mut self, tries: usize) {
+        self.free = self.free.map(|free| free.saturating_sub(tries));
     }
 }
 
@@ -170,7 +191,7 @@ struct Waiting {
     endpoint_id: String,
 }
 
-/// Endpoints with a delivery that is due, whose breaker is not open: by id, from the one behind `after`, then around.
+/// Endpoints with a delivery that is due, whose breaker is not open or has last tries to let through: by id, from the one behind `after`, then around.
 /// And where the next claim should go on.
 fn waiting(conn: &mut Conn, after: &str, now: Timestamp) -> Result<(Vec<String>, Option<String>), StoreError> {
     let mut found = scan(conn, after, now)?;
@@ -204,11 +225,13 @@ fn scan(conn: &mut Conn, after: &str, now: Timestamp) -> Result<Vec<String>, Sto
            AND EXISTS (SELECT 1 FROM deliveries d \
                        WHERE d.status = 'pending' AND d.endpoint_id = w.endpoint_id AND d.next_attempt_at <= $2) \
            AND NOT EXISTS (SELECT 1 FROM endpoint_breakers b \
-                           WHERE b.endpoint_id = w.endpoint_id AND b.open_until > $2) \
-         LIMIT $3",
+                           WHERE b.endpoint_id = w.endpoint_id AND b.open_until > $2 AND b.open_until <= $3 \
+                             AND NOT b.last_tries) \
+         LIMIT $4",
     )
     .bind::<Text, _>(after)
     .bind::<BigInt, _>(now.0)
+    .bind::<BigInt, _>(latest_end(now).0)
     .bind::<BigInt, _>(ENDPOINTS)
     .load(conn)?;
     Ok(found.into_iter().map(|waiting| waiting.endpoint_id).collect())
@@ -220,36 +243,69 @@ struct Taken {
     due_at: i64,
 }
 
-/// Marks up to `free` due deliveries of one endpoint as `sending`.
-fn take(
-    conn: &mut Conn,
-    endpoint: EndpointRow,
-    free: i64,
-    token: &str,
+/// Of one endpoint, to be marked as `sending`.
+struct Batch<'a> {
+    endpoint: &'a EndpointRow,
+    token: &'a str,
     until: Timestamp,
     now: Timestamp,
-) -> Result<Vec<Taken>, StoreError> {
-    let due = rows::table
-        .filter(rows::endpoint_id.eq(&endpoint.id))
-        .filter(rows::status.eq(DeliveryStatus::Pending.as_str()))
-        .filter(rows::next_attempt_at.le(now.0))
-        .order(rows::next_attempt_at)
-        .limit(free)
-        .select((rows::id, rows::next_attempt_at));
-    let due: HashMap<String, Option<i64>> = lock_free!(due).load(conn)?.into_iter().collect();
-    let taken: Vec<DeliveryRow> = diesel::update(rows::table.filter(rows::id.eq_any(due.keys())))
-        .set((
-            rows::status.eq(DeliveryStatus::Sending.as_str()),
-            rows::next_attempt_at.eq(None::<i64>),
-            rows::tries.eq(rows::tries + 1),
-            rows::lease_token.eq(token),
-            rows::lease_until.eq(until.0),
-            rows::updated_at.eq(now.0),
-        ))
-        .returning(DeliveryRow::as_returning())
-        .get_results(conn)?;
-    let due_at = |row: &DeliveryRow| due.get(&row.id).copied().flatten().unwrap_or(now.0);
-    Ok(taken.into_iter().map(|row| Taken { due_at: due_at(&row), row, url: endpoint.url.clone() }).collect())
+}
+
+impl Batch<'_> {
+    /// Up to `free` that are due, the longest due first.
+    fn take(&self, conn: &mut Conn, free: usize) -> Result<Vec<Taken>, StoreError> {
+        if free == 0 {
+            return Ok(Vec::new());
+        }
+        let due = rows::table
+            .filter(rows::endpoint_id.eq(&self.endpoint.id))
+            .filter(rows::status.eq(DeliveryStatus::Pending.as_str()))
+            .filter(rows::next_attempt_at.le(self.now.0))
+            .order(rows::next_attempt_at)
+            .limit(sql_limit(free))
+            .select((rows::id, rows::next_attempt_at));
+        let due = lock_free!(due).load(conn)?;
+        self.mark(conn, due)
+    }
+
+    /// Up to `free` of those whose time is over and that were never tried; `None` if there are none left.
+    fn take_last(&self, conn: &mut Conn, free: usize) -> Result<Option<Vec<Taken>>, StoreError> {
+        if free == 0 {
+            return Ok(Some(Vec::new()));
+        }
+        let over = rows::table
+            .filter(rows::endpoint_id.eq(&self.endpoint.id))
+            .filter(rows::status.eq(DeliveryStatus::Pending.as_str()))
+            .filter(rows::next_attempt_at.le(self.now.0))
+            .filter(rows::tries.eq(0))
+            .filter(rows::give_up_at.le(deliveries::life_over(self.endpoint.retention_hours, self.now)))
+            .order(rows::next_attempt_at)
+            .limit(sql_limit(free))
+            .select((rows::id, rows::next_attempt_at));
+        let over: Vec<(String, Option<i64>)> = lock_free!(over).load(conn)?;
+        if over.is_empty() {
+            breakers::no_last_tries(conn, &self.endpoint.id)?;
+            return Ok(None);
+        }
+        self.mark(conn, over).map(Some)
+    }
+
+    fn mark(&self, conn: &mut Conn, due: Vec<(String, Option<i64>)>) -> Result<Vec<Taken>, StoreError> {
+        let due: HashMap<String, Option<i64>> = due.into_iter().collect();
+        let taken: Vec<DeliveryRow> = diesel::update(rows::table.filter(rows::id.eq_any(due.keys())))
+            .set((
+                rows::status.eq(DeliveryStatus::Sending.as_str()),
+                rows::next_attempt_at.eq(None::<i64>),
+                rows::tries.eq(rows::tries + 1),
+                rows::lease_token.eq(self.token),
+                rows::lease_until.eq(self.until.0),
+                rows::updated_at.eq(self.now.0),
+            ))
+            .returning(DeliveryRow::as_returning())
+            .get_results(conn)?;
+        let due_at = |row: &DeliveryRow| due.get(&row.id).copied().flatten().unwrap_or(self.now.0);
+        Ok(taken.into_iter().map(|row| Taken { due_at: due_at(&row), row, url: self.endpoint.url.clone() }).collect())
+    }
 }
 
 fn with_secrets(

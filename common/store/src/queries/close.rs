@@ -8,7 +8,7 @@ use super::backend::Conn;
 use super::emit::emit;
 use crate::error::StoreError;
 use crate::outgoing::{Happening, Recipients};
-use crate::rows::SessionRow;
+use crate::rows::{AttemptEnd, SessionRow};
 use crate::schema::{attempts, sessions};
 
 /// Ends the session, whose row the caller has locked: its open attempt becomes `cancelled` even if it is being
@@ -52,24 +52,7 @@ fn cancel_open_attempt(conn: &mut Conn, session: &str, now: Timestamp) -> Result
         .select((attempts::evidence_object, attempts::terminal_object))
         .first(conn)
         .optional()?;
-    diesel::update(attempts::table.filter(open))
-        .set((
-            attempts::status.eq(AttemptStatus::Cancelled.as_str()),
-            attempts::evidence_object.eq(None::<String>),
-            attempts::evidence_epoch.eq(None::<String>),
-            attempts::evidence_wrapped_key.eq(None::<Vec<u8>>),
-            (
-                attempts::terminal_object.eq(None::<String>),
-                attempts::terminal_epoch.eq(None::<String>),
-                attempts::terminal_wrapped_key.eq(None::<Vec<u8>>),
-            ),
-            attempts::outbox_at.eq(None::<i64>),
-            attempts::lease_token.eq(None::<String>),
-            attempts::lease_until.eq(None::<i64>),
-            attempts::completed_at.eq(now.0),
-            attempts::updated_at.eq(now.0),
-        ))
-        .execute(conn)?;
+    diesel::update(attempts::table.filter(open)).set(AttemptEnd::new(AttemptStatus::Cancelled, now)).execute(conn)?;
     let (evidence, terminal) = objects.unwrap_or_default();
     Ok(evidence.into_iter().chain(terminal).collect())
 }

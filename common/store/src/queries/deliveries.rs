@@ -14,7 +14,7 @@ use super::endpoints::disable;
 use crate::error::StoreError;
 use crate::limits::{DELIVERY_TRIES, longest_schedule, shorten, sql_limit};
 use crate::model::{DeliveryOutcome, DeliveryStatus, TryEnded};
-use crate::schema::{deliveries, endpoint_breakers, webhook_endpoints};
+use crate::schema::{deliveries, webhook_endpoints};
 
 /// Deliveries whose sender died: tried again unless that was the last try or the payload is gone. Either way the
 /// endpoint may have received it.
@@ -39,16 +39,10 @@ pub(super) fn reclaim_lost(conn: &mut Conn, now: Timestamp) -> Result<(), StoreE
 }
 
 /// Records how tries ended, in the caller's transaction; for each, whether its lease was still held. Successes, which are
-/// many, are written together.
+/// many, are written together. Endpoints are locked first where it matters, then deliveries, then breakers, each by id.
 pub(crate) fn record(conn: &mut Conn, ended: &[TryEnded], now: Timestamp) -> Result<Vec<bool>, StoreError> {
-    let mut ids: Vec<&str> = ended.iter().map(|ended| ended.id.as_str()).collect();
-    ids.sort_unstable();
-    let query = deliveries::table.filter(deliveries::id.eq_any(&ids)).order(deliveries::id).select(Sending::columns());
-    let held: HashMap<String, Sending> = lock!(query)
-        .load::<SendingColumns>(conn)?
-        .into_iter()
-        .map(|columns| (columns.0.clone(), Sending::from(columns)))
-        .collect();
+    let gone = lock_accused(conn, ended)?;
+    let held = lock_sending(conn, ended, &gone)?;
     let endpoints = receivers(conn, held.values().map(|row| row.endpoint_id.as_str()).collect())?;
 
     let mut delivered: HashMap<Success, Vec<&str>> = HashMap::new();
@@ -58,21 +52,25 @@ pub(crate) fn record(conn: &mut Conn, ended: &[TryEnded], now: Timestamp) -> Res
         let row = held.get(ended.id.as_str()).filter(|row| row.lease_token.as_ref() == Some(&ended.lease_token));
         recorded.push(row.is_some());
         let Some(row) = row else { continue };
-        match ended.endpoint_well {
+        let receiver = receiver(&endpoints, row)?;
+        // What was sent to a URL that the endpoint has no more says nothing of the one that it has.
+        let there = ended.sent_to.as_ref().is_none_or(|url| *url == receiver.url);
+        match ended.endpoint_well.filter(|_| there) {
             Some(true) => health.entry(&row.endpoint_id).or_default().well = true,
             Some(false) => health.entry(&row.endpoint_id).or_default().failures += 1,
             None => {}
         }
         match &ended.outcome {
             DeliveryOutcome::Delivered { status } => {
-                let retention = receiver(&endpoints, row)?.retention_hours;
-                let success = Success { status: *status, retention, payload: row.has_payload };
+                let success =
+                    Success { status: *status, retention: receiver.retention_hours, payload: row.has_payload };
                 delivered.entry(success).or_default().push(&row.id);
             }
+            DeliveryOutcome::EndpointGone if !there => write(conn, &endpoints, row, Ended::moved(now), now)?,
             outcome => {
                 write(conn, &endpoints, row, Ended::of(outcome), now)?;
                 if *outcome == DeliveryOutcome::EndpointGone {
-                    disable(conn, &row.endpoint_id, "endpoint_gone", now)?;
+                    health.entry(&row.endpoint_id).or_default().gone = true;
                 }
             }
         }
@@ -80,18 +78,69 @@ pub(crate) fn record(conn: &mut Conn, ended: &[TryEnded], now: Timestamp) -> Res
     for (success, ids) in delivered {
         write_delivered(conn, success, &ids, now)?;
     }
-    let (well, failing): (Vec<_>, Vec<_>) = health.into_iter().partition(|(_, health)| health.well);
-    breakers::close(conn, &well.into_iter().map(|(endpoint, _)| endpoint).collect::<Vec<_>>())?;
+    learn(conn, health, now)?;
+    Ok(recorded)
+}
+
+/// Keeps the rows of endpoints of which these tries say that they are gone or not well: neither their URL nor their state
+/// changes before what is said of them is written. Gives back those that are said to be gone.
+fn lock_accused(conn: &mut Conn, ended: &[TryEnded]) -> Result<Vec<String>, StoreError> {
+    let is_gone = |ended: &TryEnded| ended.outcome == DeliveryOutcome::EndpointGone;
+    let accusing = ended.iter().filter(|ended| is_gone(ended) || ended.endpoint_well == Some(false));
+    let accusing: HashMap<&str, bool> = accusing.map(|ended| (ended.id.as_str(), is_gone(ended))).collect();
+    if accusing.is_empty() {
+        return Ok(Vec::new());
+    }
+    // A delivery never changes its endpoint.
+    let of: Vec<(String, String)> = deliveries::table
+        .filter(deliveries::id.eq_any(accusing.keys()))
+        .select((deliveries::id, deliveries::endpoint_id))
+        .load(conn)?;
+    let query = webhook_endpoints::table
+        .filter(webhook_endpoints::id.eq_any(of.iter().map(|(_, endpoint)| endpoint)))
+        .order(webhook_endpoints::id)
+        .select(webhook_endpoints::id);
+    lock!(query).load::<String>(conn)?;
+    let gone = of.into_iter().filter(|(id, _)| accusing.get(id.as_str()) == Some(&true));
+    Ok(gone.map(|(_, endpoint)| endpoint).collect())
+}
+
+/// Keeps the rows of these tries until commit, and with them what waits for endpoints that are gone: one order for all.
+fn lock_sending(conn: &mut Conn, ended: &[TryEnded], gone: &[String]) -> Result<HashMap<String, Sending>, StoreError> {
+    let ids: Vec<&str> = ended.iter().map(|ended| ended.id.as_str()).collect();
+    let of_these = deliveries::id.eq_any(&ids);
+    let columns: Vec<SendingColumns> = if gone.is_empty() {
+        lock!(deliveries::table.filter(of_these).order(deliveries::id).select(Sending::columns())).load(conn)?
+    } else {
+        let pending = deliveries::status.eq(DeliveryStatus::Pending.as_str());
+        let waiting = deliveries::endpoint_id.eq_any(gone).and(pending);
+        let query = deliveries::table.filter(of_these.or(waiting)).order(deliveries::id).select(Sending::columns());
+        lock!(query).load(conn)?
+    };
+    Ok(columns.into_iter().map(|columns| (columns.0.clone(), Sending::from(columns))).collect())
+}
+
+/// Writes what a batch of tries says of endpoints.
+fn learn(conn: &mut Conn, health: BTreeMap<&str, Health>, now: Timestamp) -> Result<(), StoreError> {
+    for (endpoint, _) in health.iter().filter(|(_, health)| health.gone) {
+        disable(conn, endpoint, "endpoint_gone", now)?;
+    }
+    if health.len() > 1 {
+        breakers::lock_all(conn, &health.keys().copied().collect::<Vec<_>>())?;
+    }
+    let (closing, failing): (Vec<_>, Vec<_>) = health.into_iter().partition(|(_, health)| health.well || health.gone);
+    breakers::close(conn, &closing.into_iter().map(|(endpoint, _)| endpoint).collect::<Vec<_>>())?;
     for (endpoint, health) in failing {
         breakers::failed(conn, endpoint, health.failures, now)?;
     }
-    Ok(recorded)
+    Ok(())
 }
 
 /// What a batch of tries says of an endpoint. One that answered at all is well: the order within a batch means nothing.
 #[derive(Default)]
 struct Health {
     well: bool,
+    gone: bool,
     failures: usize,
 }
 
@@ -173,6 +222,7 @@ impl From<SendingColumns> for Sending {
 
 /// Of an endpoint, what decides what becomes of a delivery to it.
 struct Receiver {
+    url: String,
     enabled: bool,
     deleted: bool,
     retention_hours: i32,
@@ -181,16 +231,18 @@ struct Receiver {
 fn receivers(conn: &mut Conn, mut ids: Vec<&str>) -> Result<HashMap<String, Receiver>, StoreError> {
     ids.sort_unstable();
     ids.dedup();
-    let rows: Vec<(String, bool, bool, i32)> = webhook_endpoints::table
+    let rows: Vec<(String, String, bool, bool, i32)> = webhook_endpoints::table
         .filter(webhook_endpoints::id.eq_any(ids))
         .select((
             webhook_endpoints::id,
+            webhook_endpoints::url,
             webhook_endpoints::enabled,
             webhook_endpoints::deleted_at.is_not_null(),
             webhook_endpoints::retention_hours,
         ))
         .load(conn)?;
-    let receiver = |(id, enabled, deleted, retention_hours)| (id, Receiver { enabled, deleted, retention_hours });
+    let receiver =
+        |(id, url, enabled, deleted, retention_hours)| (id, Receiver { url, enabled, deleted, retention_hours });
     Ok(rows.into_iter().map(receiver).collect())
 }
 
@@ -219,6 +271,12 @@ enum Next {
 }
 
 impl Ended {
+    /// The URL that it was sent to is gone, and the endpoint has another one by now.
+    fn moved(now: Timestamp) -> Self {
+        let error = Some("former_url_gone".to_owned());
+        Self { next: Next::Again { at: now }, status: Some(410), error, maybe_received: false }
+    }
+
     fn of(outcome: &DeliveryOutcome) -> Self {
         match outcome {
             DeliveryOutcome::Delivered { status } => {
@@ -300,41 +358,61 @@ fn write(
 
 /// When a payload whose delivery ended now is to be destroyed.
 pub(super) fn retained_until(retention_hours: i32, now: Timestamp) -> i64 {
-    now.plus(Duration::from_secs(u64::try_from(retention_hours).unwrap_or(0) * 60 * 60)).0
+    now.plus(hours(retention_hours)).0
 }
 
-/// Ends deliveries that an open breaker has held back for as long as their whole schedule takes: their endpoint answered
-/// nobody in all that time, and a payload is not to be held for ever.
+fn hours(hours: i32) -> Duration {
+    Duration::from_secs(u64::try_from(hours).unwrap_or(0) * 60 * 60)
+}
+
+/// Until when a `give_up_at` of an endpoint's deliveries must lie for their payload's life to be over: after the longest
+/// schedule they are held for as long as the endpoint keeps what was not delivered.
+pub(super) fn life_over(retention_hours: i32, now: Timestamp) -> i64 {
+    now.minus(hours(retention_hours)).0
+}
+
+/// Ends deliveries that an open breaker holds back and whose payload's life is over. None ends without a try: those that had
+/// none are marked at their endpoint, claimed once, and end after that.
 pub(crate) fn give_up(conn: &mut Conn, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
-    let open = endpoint_breakers::table
-        .filter(endpoint_breakers::open_until.is_not_null())
-        .select(endpoint_breakers::endpoint_id);
-    let over = deliveries::table
-        .filter(deliveries::status.eq(DeliveryStatus::Pending.as_str()))
-        .filter(deliveries::endpoint_id.eq_any(open))
-        .filter(deliveries::give_up_at.le(now.0))
-        .limit(sql_limit(limit))
-        .select((deliveries::id, deliveries::endpoint_id));
-    let over: Vec<(String, String)> = lock_free!(over).load(conn)?;
-    let endpoints = receivers(conn, over.iter().map(|(_, endpoint)| endpoint.as_str()).collect())?;
-    let mut by_retention: BTreeMap<i32, Vec<&str>> = BTreeMap::new();
-    for (id, endpoint) in &over {
-        let retention = endpoints.get(endpoint).map_or(0, |endpoint| endpoint.retention_hours);
-        by_retention.entry(retention).or_default().push(id);
+    let open = breakers::not_closed(conn)?;
+    let mut by_retention: BTreeMap<i32, Vec<String>> = BTreeMap::new();
+    for (endpoint, receiver) in receivers(conn, open.iter().map(String::as_str).collect())? {
+        by_retention.entry(receiver.retention_hours).or_default().push(endpoint);
     }
-    for (retention, ids) in by_retention {
-        diesel::update(deliveries::table.filter(deliveries::id.eq_any(&ids)))
+    let mut ended = 0;
+    let mut untried: Vec<String> = Vec::new();
+    for (retention, endpoints) in &by_retention {
+        let over = || {
+            deliveries::status
+                .eq(DeliveryStatus::Pending.as_str())
+                .and(deliveries::endpoint_id.eq_any(endpoints))
+                .and(deliveries::give_up_at.le(life_over(*retention, now)))
+        };
+        let tried = deliveries::table
+            .filter(over().and(deliveries::tries.gt(0)))
+            .limit(sql_limit(limit - ended))
+            .select(deliveries::id);
+        let tried: Vec<String> = lock_free!(tried).load(conn)?;
+        diesel::update(deliveries::table.filter(deliveries::id.eq_any(&tried)))
             .set((
                 deliveries::status.eq(DeliveryStatus::Failed.as_str()),
                 deliveries::reason.eq("schedule_exhausted"),
                 deliveries::last_error.eq("breaker_open"),
                 deliveries::next_attempt_at.eq(None::<i64>),
-                deliveries::payload_expires_at.eq(retained_until(retention, now)),
+                deliveries::payload_expires_at.eq(retained_until(*retention, now)),
                 deliveries::updated_at.eq(now.0),
             ))
             .execute(conn)?;
+        ended += tried.len();
+        let of: Vec<String> = deliveries::table
+            .filter(over().and(deliveries::tries.eq(0)))
+            .select(deliveries::endpoint_id)
+            .distinct()
+            .load(conn)?;
+        untried.extend(of);
     }
-    Ok(over.len())
+    breakers::allow_last_tries(conn, &untried)?;
+    Ok(ended)
 }
 
 pub(crate) fn next_due(conn: &mut Conn) -> Result<Option<Timestamp>, StoreError> {

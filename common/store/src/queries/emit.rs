@@ -5,7 +5,7 @@ use proofmill_contract::Timestamp;
 
 use super::backend::Conn;
 use crate::error::StoreError;
-use crate::limits::MAX_BATCH;
+use crate::limits::{MAX_BATCH, STATEMENT_BYTES};
 use crate::outgoing::{Happening, Outgoing, Recipients, compose};
 use crate::rows::{DeliveryRow, EndpointRow, EventRow, SessionRow, WebhookKeyRow};
 use crate::schema::{deliveries, encryption_keys, events, webhook_endpoints};
@@ -19,12 +19,12 @@ pub(super) fn emit(
     now: Timestamp,
 ) -> Result<usize, StoreError> {
     let outgoing = prepare(conn, recipients, session, happening, now)?;
-    let deliveries = outgoing.deliveries.len();
+    let deliveries = outgoing.deliveries();
     insert(conn, &[outgoing])?;
     Ok(deliveries)
 }
 
-/// Composes and encrypts an event, to be inserted later in the same transaction.
+/// Composes an event, to be encrypted and inserted later in the same transaction.
 pub(super) fn prepare(
     conn: &mut Conn,
     recipients: &mut Recipients,
@@ -36,15 +36,29 @@ pub(super) fn prepare(
     compose(session, recipients, happening, now)
 }
 
-/// Inserts events and their deliveries, many to a statement.
+/// Inserts events and their deliveries, many to a statement. Payloads are encrypted as they are written, a few at a time:
+/// an event with a portrait in it has one of a megabyte and more for each endpoint.
 pub(super) fn insert(conn: &mut Conn, outgoing: &[Outgoing]) -> Result<(), StoreError> {
     let rows: Vec<&EventRow> = outgoing.iter().map(|outgoing| &outgoing.event).collect();
     for rows in rows.chunks(MAX_BATCH) {
         diesel::insert_into(events::table).values(rows.to_vec()).execute(conn)?;
     }
-    let rows: Vec<&DeliveryRow> = outgoing.iter().flat_map(|outgoing| &outgoing.deliveries).collect();
-    for rows in rows.chunks(MAX_BATCH) {
-        diesel::insert_into(deliveries::table).values(rows.to_vec()).execute(conn)?;
+    let (mut rows, mut bytes) = (Vec::new(), 0);
+    for row in outgoing.iter().flat_map(Outgoing::encrypted) {
+        bytes += row.payload.as_ref().map_or(0, String::len);
+        rows.push(row);
+        if rows.len() >= MAX_BATCH || bytes >= STATEMENT_BYTES {
+            insert_deliveries(conn, &mut rows)?;
+            bytes = 0;
+        }
+    }
+    insert_deliveries(conn, &mut rows)
+}
+
+fn insert_deliveries(conn: &mut Conn, rows: &mut Vec<DeliveryRow>) -> Result<(), StoreError> {
+    if !rows.is_empty() {
+        diesel::insert_into(deliveries::table).values(&*rows).execute(conn)?;
+        rows.clear();
     }
     Ok(())
 }

@@ -3,10 +3,10 @@
 use diesel::prelude::*;
 use proofmill_contract::{EndpointId, OrganisationId, Timestamp};
 
-use super::backend::{Conn, lock};
+use super::backend::{Conn, lock, lock_free};
 use super::{breakers, secrets};
 use crate::error::StoreError;
-use crate::limits::MAX_ENDPOINTS;
+use crate::limits::{MAX_ENDPOINTS, sql_limit};
 use crate::model::{DeliveryStatus, Endpoint, EndpointUpdate, NewEndpoint, Page, PageRequest};
 use crate::rows::{EndpointRow, hours, to_json};
 use crate::schema::{deliveries, encryption_keys, organisations, signing_secrets, webhook_endpoints};
@@ -95,10 +95,6 @@ pub(crate) fn update(
             webhook_endpoints::updated_at.eq(now.0),
         ))
         .execute(conn)?;
-    if update.enabled == Some(true) || update.url.is_some() {
-        // Whoever says so has mended it: what it did before does not count.
-        breakers::close(conn, &[id.as_str()])?;
-    }
     match update.enabled {
         Some(true) if !before.enabled => {
             diesel::update(webhook_endpoints::table.find(id.as_str()))
@@ -107,6 +103,10 @@ pub(crate) fn update(
         }
         Some(false) => disable(conn, id.as_str(), "endpoint_disabled", now)?,
         _ => {}
+    }
+    if update.enabled.is_some() || update.url.is_some() {
+        // Whoever enables it or moves it has mended it: what it did before does not count.
+        breakers::close(conn, &[id.as_str()])?;
     }
     get(conn, organisation, id)
 }
@@ -120,9 +120,15 @@ pub(crate) fn delete(
     if lock_row(conn, organisation, id)?.is_none() {
         return Ok(false);
     }
+    // What holds a payload is all that is touched, and all that could still be sent: its history may be long. Kept until
+    // commit, so that nothing becomes `pending` between the statements.
+    let held = deliveries::endpoint_id.eq(id.as_str()).and(deliveries::payload.is_not_null());
+    let rows = deliveries::table.filter(held).order(deliveries::id).select(deliveries::id);
+    lock!(rows).load::<String>(conn)?;
     disable(conn, id.as_str(), "endpoint_deleted", now)?;
+    breakers::close(conn, &[id.as_str()])?;
     // Nothing can be sent there any more, so nothing is kept for it.
-    diesel::update(deliveries::table.filter(deliveries::endpoint_id.eq(id.as_str())))
+    diesel::update(deliveries::table.filter(held))
         .set((deliveries::payload.eq(None::<String>), deliveries::payload_expires_at.eq(None::<i64>)))
         .execute(conn)?;
     diesel::delete(signing_secrets::table.filter(signing_secrets::endpoint_id.eq(id.as_str()))).execute(conn)?;
@@ -133,8 +139,8 @@ pub(crate) fn delete(
     Ok(true)
 }
 
-/// Disables an endpoint and ends its pending deliveries; their payloads are kept for its retention, so that they can
-/// be retried once it is enabled again.
+/// Disables an endpoint, whose row the caller has locked, and ends its pending deliveries; their payloads are kept for its
+/// retention, so that they can be retried once it is enabled again. Its breaker is the caller's to close.
 pub(super) fn disable(conn: &mut Conn, id: &str, reason: &str, now: Timestamp) -> Result<(), StoreError> {
     diesel::update(webhook_endpoints::table.find(id).filter(webhook_endpoints::enabled.eq(true)))
         .set((
@@ -143,19 +149,58 @@ pub(super) fn disable(conn: &mut Conn, id: &str, reason: &str, now: Timestamp) -
             webhook_endpoints::updated_at.eq(now.0),
         ))
         .execute(conn)?;
-    breakers::close(conn, &[id])?;
-    let retention: i32 = webhook_endpoints::table.find(id).select(webhook_endpoints::retention_hours).first(conn)?;
     let pending = deliveries::endpoint_id.eq(id).and(deliveries::status.eq(DeliveryStatus::Pending.as_str()));
-    diesel::update(deliveries::table.filter(pending))
-        .set((
-            deliveries::status.eq(DeliveryStatus::Failed.as_str()),
-            deliveries::reason.eq(reason),
-            deliveries::next_attempt_at.eq(None::<i64>),
-            deliveries::payload_expires_at.eq(super::deliveries::retained_until(retention, now)),
-            deliveries::updated_at.eq(now.0),
-        ))
-        .execute(conn)?;
+    let rows = deliveries::table.filter(pending).order(deliveries::id).select(deliveries::id);
+    lock!(rows).load::<String>(conn)?;
+    let retention: i32 = webhook_endpoints::table.find(id).select(webhook_endpoints::retention_hours).first(conn)?;
+    diesel::update(deliveries::table.filter(pending)).set(ended(reason, retention, now)).execute(conn)?;
     Ok(())
+}
+
+/// Ends deliveries that were written to an endpoint by somebody who read it just before it went. Only those that nobody
+/// holds: the caller holds others.
+pub(super) fn end_late(conn: &mut Conn, endpoint: &EndpointRow, now: Timestamp) -> Result<(), StoreError> {
+    let pending = deliveries::table
+        .filter(deliveries::endpoint_id.eq(&endpoint.id))
+        .filter(deliveries::status.eq(DeliveryStatus::Pending.as_str()))
+        .limit(sql_limit(usize::MAX))
+        .select(deliveries::id);
+    let pending: Vec<String> = lock_free!(pending).load(conn)?;
+    let rows = deliveries::table.filter(deliveries::id.eq_any(pending));
+    if endpoint.deleted_at.is_none() {
+        diesel::update(rows).set(ended("endpoint_disabled", endpoint.retention_hours, now)).execute(conn)?;
+    } else {
+        let destroyed = (deliveries::payload.eq(None::<String>), deliveries::payload_expires_at.eq(None::<i64>));
+        let ended = (
+            deliveries::status.eq(DeliveryStatus::Failed.as_str()),
+            deliveries::reason.eq("endpoint_deleted"),
+            deliveries::next_attempt_at.eq(None::<i64>),
+            deliveries::updated_at.eq(now.0),
+        );
+        diesel::update(rows).set((ended, destroyed)).execute(conn)?;
+    }
+    Ok(())
+}
+
+#[derive(AsChangeset)]
+#[diesel(table_name = deliveries)]
+#[diesel(treat_none_as_null = true)]
+struct EndedPending<'a> {
+    status: &'static str,
+    reason: &'a str,
+    next_attempt_at: Option<i64>,
+    payload_expires_at: i64,
+    updated_at: i64,
+}
+
+fn ended(reason: &str, retention_hours: i32, now: Timestamp) -> EndedPending<'_> {
+    EndedPending {
+        status: DeliveryStatus::Failed.as_str(),
+        reason,
+        next_attempt_at: None,
+        payload_expires_at: super::deliveries::retained_until(retention_hours, now),
+        updated_at: now.0,
+    }
 }
 
 /// An endpoint's row, kept until commit.

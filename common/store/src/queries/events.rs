@@ -1,7 +1,5 @@
 //! Lists of events and deliveries, retry and replay.
 
-use std::time::Duration;
-
 use diesel::prelude::*;
 use proofmill_contract::{DeliveryId, EventId, OrganisationId, Timestamp};
 
@@ -11,7 +9,7 @@ use crate::limits::longest_schedule;
 use crate::model::{
     Delivery, DeliveryFilter, DeliveryStatus, Event, EventFilter, Page, PageRequest, ReplayResult, RetryResult,
 };
-use crate::rows::{DeliveryRow, EventRow};
+use crate::rows::{EventRow, ListedDelivery};
 use crate::schema::{deliveries, events, webhook_endpoints};
 
 pub(crate) fn list(
@@ -40,8 +38,8 @@ pub(crate) fn list(
         query = query.filter(events::created_at.ge(from.0)).filter(events::id.ge(EventId::earliest(from)));
     }
     if let Some(to) = filter.created_to {
-        let after = to.plus(Duration::from_millis(1));
-        query = query.filter(events::created_at.le(to.0)).filter(events::id.lt(EventId::earliest(after)));
+        let after = to.next_millisecond();
+        query = query.filter(events::created_at.lt(after.0)).filter(events::id.lt(EventId::earliest(after)));
     }
     let limit = page.clamped();
     let rows = query.limit(limit as i64 + 1).load(conn)?;
@@ -68,7 +66,7 @@ pub(crate) fn list_deliveries(
     let mut query = deliveries::table
         .filter(deliveries::organisation_id.eq(organisation.as_str()))
         .order(deliveries::id.desc())
-        .select(DeliveryRow::as_select())
+        .select(ListedDelivery::as_select())
         .into_boxed();
     if let Some(cursor) = &page.starting_after {
         let known = deliveries::table.find(cursor).filter(deliveries::organisation_id.eq(organisation.as_str()));
@@ -101,16 +99,16 @@ pub(crate) fn retry_delivery(
     let query = deliveries::table
         .find(id.as_str())
         .filter(deliveries::organisation_id.eq(organisation.as_str()))
-        .select(DeliveryRow::as_select());
+        .select(ListedDelivery::as_select());
     let Some(row) = lock!(query).first(conn).optional()? else { return Ok(RetryResult::NotFound) };
-    if row.payload.is_none() {
+    if !row.has_payload {
         return Ok(RetryResult::PayloadExpired);
     }
     if !receiving(conn, &[row.endpoint_id.as_str()])?.contains(&row.endpoint_id) {
         return Ok(RetryResult::EndpointUnavailable);
     }
     make_due(conn, &[row.id.as_str()], now)?;
-    let row: DeliveryRow = deliveries::table.find(&row.id).select(DeliveryRow::as_select()).first(conn)?;
+    let row: ListedDelivery = deliveries::table.find(&row.id).select(ListedDelivery::as_select()).first(conn)?;
     row.try_into().map(RetryResult::Retried)
 }
 
@@ -123,21 +121,18 @@ pub(crate) fn replay(
     if get(conn, organisation, id)?.is_none() {
         return Ok(ReplayResult::NotFound);
     }
-    let query = deliveries::table
-        .filter(deliveries::event_id.eq(id.as_str()))
-        .order(deliveries::id)
-        .select(DeliveryRow::as_select());
-    let rows: Vec<DeliveryRow> = lock!(query).load(conn)?;
-    let endpoints: Vec<&str> = rows.iter().map(|row| row.endpoint_id.as_str()).collect();
-    let receiving = receiving(conn, &endpoints)?;
-    let again: Vec<&str> = rows
-        .iter()
-        .filter(|row| row.payload.is_some())
-        .filter(|row| receiving.contains(&row.endpoint_id))
-        .map(|row| row.id.as_str())
-        .collect();
-    let sendable = rows.iter().any(|row| row.payload.is_some());
-    if !sendable {
+    let query = deliveries::table.filter(deliveries::event_id.eq(id.as_str())).order(deliveries::id).select((
+        deliveries::id,
+        deliveries::endpoint_id,
+        deliveries::payload.is_not_null(),
+    ));
+    let rows: Vec<(String, String, bool)> = lock!(query).load(conn)?;
+    let sendable: Vec<(&str, &str)> =
+        rows.iter().filter(|row| row.2).map(|(id, endpoint, _)| (id.as_str(), endpoint.as_str())).collect();
+    let receiving = receiving(conn, &sendable.iter().map(|(_, endpoint)| *endpoint).collect::<Vec<_>>())?;
+    let receives = |endpoint: &str| receiving.iter().any(|id| id == endpoint);
+    let again: Vec<&str> = sendable.iter().filter(|(_, endpoint)| receives(endpoint)).map(|(id, _)| *id).collect();
+    if sendable.is_empty() {
         return Ok(ReplayResult::PayloadExpired);
     }
     make_due(conn, &again, now).map(ReplayResult::Replayed)

@@ -11,7 +11,7 @@ use crate::error::StoreError;
 use crate::limits::{EVIDENCE_LIFE, MAX_BATCH, sql_limit};
 use crate::model::Session;
 use crate::outgoing::Recipients;
-use crate::rows::SessionRow;
+use crate::rows::{AttemptEnd, SessionRow};
 use crate::schema::{attempts, sessions};
 
 /// Expires sessions that are due, up to `limit`; gives back how many.
@@ -75,7 +75,7 @@ pub(crate) fn cancel_stale_handoffs(conn: &mut Conn, now: Timestamp, limit: usiz
 }
 
 /// Cancels these attempts if they are still open and without evidence.
-pub(super) fn cancel_unsubmitted(conn: &mut Conn, ids: &[String], now: Timestamp) -> Result<usize, StoreError> {
+pub(crate) fn cancel_unsubmitted(conn: &mut Conn, ids: &[String], now: Timestamp) -> Result<usize, StoreError> {
     if ids.is_empty() {
         return Ok(0);
     }
@@ -84,15 +84,8 @@ pub(super) fn cancel_unsubmitted(conn: &mut Conn, ids: &[String], now: Timestamp
         .filter(attempts::status.eq(AttemptStatus::InProgress.as_str()))
         .filter(attempts::submitted_at.is_null());
     Ok(diesel::update(open)
-        .set((
-            attempts::status.eq(AttemptStatus::Cancelled.as_str()),
-            // Its sealed object is an orphan from now on, unreadable without this, and the sweep's.
-            attempts::terminal_object.eq(None::<String>),
-            attempts::terminal_epoch.eq(None::<String>),
-            attempts::terminal_wrapped_key.eq(None::<Vec<u8>>),
-            attempts::completed_at.eq(now.0),
-            attempts::updated_at.eq(now.0),
-        ))
+        // Its terminal's sealed object is an orphan from now on, unreadable without its key, and the sweep's.
+        .set(AttemptEnd::new(AttemptStatus::Cancelled, now))
         .execute(conn)?)
 }
 

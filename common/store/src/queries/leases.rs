@@ -5,11 +5,13 @@ use std::time::Duration;
 use diesel::prelude::*;
 use proofmill_contract::{AttemptId, AttemptStatus, Timestamp};
 
+use super::attempts::lock_row_of;
 use super::backend::Conn;
+use super::sessions::lock_row;
 use crate::error::StoreError;
 use crate::limits::{lease_token, shorten, sql_limit};
-use crate::model::{Lease, LeasedAttempt, QuarantinedAttempt};
-use crate::rows::{AttemptRow, OrganisationRow, SessionRow, count, parse};
+use crate::model::{Lease, LeasedAttempt, LostEvidence, QuarantinedAttempt};
+use crate::rows::{AttemptEnd, AttemptRow, OrganisationRow, SessionRow, count, parse};
 use crate::schema::{attempts, organisations, sessions};
 
 pub(crate) fn acquire(
@@ -99,6 +101,60 @@ pub(crate) fn quarantine(
     Ok(held == 1)
 }
 
+pub(crate) fn give_up(
+    conn: &mut Conn,
+    id: &AttemptId,
+    token: &str,
+    lost: LostEvidence,
+    reason: &str,
+    now: Timestamp,
+) -> Result<Option<Vec<String>>, StoreError> {
+    let session = attempts::table.find(id.as_str()).select(attempts::session_id).first::<String>(conn).optional()?;
+    let Some(session) = session else { return Ok(None) };
+    let Some(mut session) = lock_row(conn, None, &session)? else { return Ok(None) };
+    let Some(attempt) = lock_row_of(conn, id.as_str())? else { return Ok(None) };
+    let leased = attempts::table
+        .find(id.as_str())
+        .filter(attempts::status.eq(AttemptStatus::InProgress.as_str()))
+        .filter(attempts::lease_token.eq(token));
+    let ended = diesel::update(leased)
+        .set((
+            AttemptEnd::new(AttemptStatus::Cancelled, now),
+            attempts::quarantined_at.eq(now.0),
+            attempts::quarantine_reason.eq(shorten(reason)),
+        ))
+        .execute(conn)?;
+    if ended != 1 {
+        return Ok(None);
+    }
+    let mut discarded: Vec<String> = attempt.objects().collect();
+    if lost == LostEvidence::KeptOfSession {
+        // The next attempt would be told to rely on it, and end as this one did.
+        discarded.extend(session.replace_kept(None));
+        diesel::update(sessions::table.find(&session.id))
+            .set((
+                sessions::kept_object.eq(None::<String>),
+                sessions::kept_epoch.eq(None::<String>),
+                sessions::kept_wrapped_key.eq(None::<Vec<u8>>),
+                sessions::updated_at.eq(now.0),
+            ))
+            .execute(conn)?;
+    }
+    Ok(Some(discarded))
+}
+
+pub(crate) fn list_given_up(conn: &mut Conn, limit: usize) -> Result<Vec<QuarantinedAttempt>, StoreError> {
+    let rows = attempts::table
+        .filter(attempts::status.eq(AttemptStatus::Cancelled.as_str()))
+        .filter(attempts::quarantined_at.is_not_null())
+        .filter(attempts::completed_at.eq(attempts::quarantined_at))
+        .order(attempts::quarantined_at.desc())
+        .limit(sql_limit(limit))
+        .select(AttemptRow::as_select())
+        .load(conn)?;
+    rows.into_iter().map(quarantined).collect()
+}
+
 pub(crate) fn list_quarantined(conn: &mut Conn, limit: usize) -> Result<Vec<QuarantinedAttempt>, StoreError> {
     let rows = attempts::table
         .filter(attempts::status.eq(AttemptStatus::InProgress.as_str()))
@@ -107,17 +163,17 @@ pub(crate) fn list_quarantined(conn: &mut Conn, limit: usize) -> Result<Vec<Quar
         .limit(sql_limit(limit))
         .select(AttemptRow::as_select())
         .load(conn)?;
-    rows.into_iter()
-        .map(|row| {
-            Ok(QuarantinedAttempt {
-                attempt_id: parse(&row.id, "attempts.id")?,
-                session_id: parse(&row.session_id, "attempts.session_id")?,
-                reason: row.quarantine_reason.unwrap_or_default(),
-                quarantined_at: Timestamp(row.quarantined_at.unwrap_or_default()),
-                tries: count(row.lease_tries, "attempts.lease_tries")?,
-            })
-        })
-        .collect()
+    rows.into_iter().map(quarantined).collect()
+}
+
+fn quarantined(row: AttemptRow) -> Result<QuarantinedAttempt, StoreError> {
+    Ok(QuarantinedAttempt {
+        attempt_id: parse(&row.id, "attempts.id")?,
+        session_id: parse(&row.session_id, "attempts.session_id")?,
+        reason: row.quarantine_reason.unwrap_or_default(),
+        quarantined_at: Timestamp(row.quarantined_at.unwrap_or_default()),
+        tries: count(row.lease_tries, "attempts.lease_tries")?,
+    })
 }
 
 pub(crate) fn requeue_quarantined(conn: &mut Conn, id: &AttemptId, now: Timestamp) -> Result<bool, StoreError> {

@@ -7,6 +7,7 @@ use diesel::prelude::*;
 use proofmill_contract::{AttemptId, AttemptStatus, Lane, Timestamp};
 
 use super::backend::{Conn, lock_free};
+use super::writes;
 use crate::error::StoreError;
 use crate::limits::{MAX_BATCH, sql_limit};
 use crate::model::OutboxItem;
@@ -47,12 +48,7 @@ pub(crate) fn due(
 pub(crate) fn mark_published(conn: &mut Conn, ids: &[AttemptId], now: Timestamp) -> Result<usize, StoreError> {
     let mut marked = 0;
     for ids in ids.chunks(MAX_BATCH) {
-        let waiting = attempts::table
-            .filter(attempts::id.eq_any(ids.iter().map(|id| id.as_str())))
-            .filter(attempts::outbox_at.is_not_null());
-        marked += diesel::update(waiting)
-            .set((attempts::outbox_at.eq(None::<i64>), attempts::published_at.eq(now.0)))
-            .execute(conn)?;
+        marked += writes::mark_published(conn, ids, now)?;
     }
     Ok(marked)
 }

@@ -8,8 +8,8 @@ use proofmill_contract::{EncryptionKeyId, EndpointId, OrganisationId, Timestamp}
 use super::backend::Conn;
 use super::endpoints;
 use crate::error::StoreError;
-use crate::limits::SIGNING_SECRETS;
-use crate::model::{NewWebhookKey, SigningSecrets, WebhookKey};
+use crate::limits::MAX_SIGNING_SECRETS;
+use crate::model::{NewWebhookKey, Page, PageRequest, SigningSecrets, WebhookKey};
 use crate::rows::{SecretRow, WebhookKeyRow, parse, time};
 use crate::schema::{encryption_keys, signing_secrets};
 
@@ -43,17 +43,13 @@ fn rotate(
         return Ok(false);
     }
     let of_endpoint = signing_secrets::endpoint_id.eq(id.as_str());
-    let rotated: Vec<(i32, Option<i64>)> = signing_secrets::table
-        .filter(of_endpoint.and(signing_secrets::expires_at.is_not_null()))
-        .order(signing_secrets::generation.desc())
-        .select((signing_secrets::generation, signing_secrets::expires_at))
-        .load(conn)?;
-    let over = |(place, (_, expires)): &(usize, (i32, Option<i64>))| {
-        *place >= SIGNING_SECRETS - 2 || expires.is_none_or(|at| at <= now.0)
-    };
-    let over: Vec<i32> = rotated.into_iter().enumerate().filter(over).map(|(_, (generation, _))| generation).collect();
-    diesel::delete(signing_secrets::table.filter(of_endpoint.and(signing_secrets::generation.eq_any(over))))
-        .execute(conn)?;
+    let over = of_endpoint.and(signing_secrets::expires_at.le(now.0));
+    diesel::delete(signing_secrets::table.filter(over)).execute(conn)?;
+    // Each was promised its whole day: rather no new one than an old one less.
+    let signing: i64 = signing_secrets::table.filter(of_endpoint).count().get_result(conn)?;
+    if usize::try_from(signing).unwrap_or(usize::MAX) >= MAX_SIGNING_SECRETS {
+        return Err(StoreError::TooManySigningSecrets(MAX_SIGNING_SECRETS));
+    }
     diesel::update(signing_secrets::table.filter(of_endpoint.and(signing_secrets::expires_at.is_null())))
         .set(signing_secrets::expires_at.eq(now.plus(SECRET_OVERLAP).0))
         .execute(conn)?;
@@ -120,16 +116,27 @@ pub(crate) fn list_keys(
     conn: &mut Conn,
     organisation: &OrganisationId,
     endpoint: &EndpointId,
-) -> Result<Option<Vec<WebhookKey>>, StoreError> {
+    page: &PageRequest,
+) -> Result<Option<Page<WebhookKey>>, StoreError> {
     if endpoints::get(conn, organisation, endpoint)?.is_none() {
         return Ok(None);
     }
-    let rows = encryption_keys::table
+    let mut query = encryption_keys::table
         .filter(encryption_keys::endpoint_id.eq(endpoint.as_str()))
         .order(encryption_keys::id.desc())
         .select(WebhookKeyRow::as_select())
-        .load(conn)?;
-    rows.into_iter().map(WebhookKey::try_from).collect::<Result<Vec<_>, _>>().map(Some)
+        .into_boxed();
+    if let Some(cursor) = &page.starting_after {
+        let known = encryption_keys::table.find(cursor).filter(encryption_keys::endpoint_id.eq(endpoint.as_str()));
+        if !diesel::select(diesel::dsl::exists(known)).get_result::<bool>(conn)? {
+            return Err(StoreError::InvalidCursor);
+        }
+        query = query.filter(encryption_keys::id.lt(cursor));
+    }
+    let limit = page.clamped();
+    let rows = query.limit(limit as i64 + 1).load(conn)?;
+    let items = rows.into_iter().map(WebhookKey::try_from).collect::<Result<Vec<_>, _>>()?;
+    Ok(Some(Page::cut(items, limit, |key| key.id.as_str())))
 }
 
 pub(crate) fn set_key_active(

@@ -1,7 +1,5 @@
 //! Creating, reading and listing sessions.
 
-use std::time::Duration;
-
 use diesel::prelude::*;
 use proofmill_contract::{OrganisationId, SessionId, Timestamp};
 
@@ -64,8 +62,8 @@ pub(crate) fn list(
         query = query.filter(sessions::created_at.ge(from.0)).filter(sessions::id.ge(SessionId::earliest(from)));
     }
     if let Some(to) = filter.created_to {
-        let after = to.plus(Duration::from_millis(1));
-        query = query.filter(sessions::created_at.le(to.0)).filter(sessions::id.lt(SessionId::earliest(after)));
+        let after = to.next_millisecond();
+        query = query.filter(sessions::created_at.lt(after.0)).filter(sessions::id.lt(SessionId::earliest(after)));
     }
     let limit = page.clamped();
     let rows = query.limit(limit as i64 + 1).load(conn)?;

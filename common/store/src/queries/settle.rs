@@ -1,6 +1,7 @@
 //! The one place where an attempt gets its verdict.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use diesel::prelude::*;
 use proofmill_contract::Timestamp;
@@ -16,17 +17,23 @@ use crate::rows::{AttemptRow, SessionRow};
 use crate::schema::attempts;
 use crate::verdict::{Settling, Step, step};
 
-/// Writes a group of verdicts in the caller's transaction. All together first, with few statements; if the database
-/// refuses one of them, that is undone and each is written under a savepoint of its own.
-pub(crate) fn settle(conn: &mut Conn, verdicts: &[Verdict], now: Timestamp) -> Result<Vec<SettleResult>, StoreError> {
+/// Writes verdicts in the caller's transaction, one at least and then as many as cost no more than `most_bytes` of payloads:
+/// the results are those of the first ones. All together first, with few statements; if the database refuses one of them,
+/// that is undone and each is written under a savepoint of its own.
+pub(crate) fn settle(
+    conn: &mut Conn,
+    verdicts: &[Arc<Verdict>],
+    most_bytes: usize,
+    now: Timestamp,
+) -> Result<Vec<SettleResult>, StoreError> {
     let rows = Rows::lock(conn, verdicts)?;
     let mut recipients = Recipients::default();
     if verdicts.len() > 1
-        && let Some(results) = together(conn, &mut recipients, rows.clone(), verdicts, now)?
+        && let Some(results) = together(conn, &mut recipients, rows.clone(), verdicts, most_bytes, now)?
     {
         return Ok(results);
     }
-    apart(conn, &mut recipients, rows, verdicts, now)
+    apart(conn, &mut recipients, rows, verdicts, most_bytes, now)
 }
 
 /// `None` if one was refused; nothing is written then.
@@ -34,7 +41,8 @@ fn together(
     conn: &mut Conn,
     recipients: &mut Recipients,
     mut rows: Rows,
-    verdicts: &[Verdict],
+    verdicts: &[Arc<Verdict>],
+    most_bytes: usize,
     now: Timestamp,
 ) -> Result<Option<Vec<SettleResult>>, StoreError> {
     let written = conn.transaction(|conn| {
@@ -42,14 +50,18 @@ fn together(
         let mut outgoing = Vec::with_capacity(verdicts.len());
         let mut settling = Vec::with_capacity(verdicts.len());
         let mut changed = BTreeSet::new();
+        let mut budget = Budget::new(most_bytes);
         for verdict in verdicts {
             let result = match rows.step(verdict, now)? {
                 Err(refusal) => refusal,
                 Ok(step) => {
+                    let event = announce(conn, recipients, &step, verdict, now)?;
+                    if !budget.has_room_for(event.as_ref()) {
+                        break;
+                    }
                     settling.push(Settling::new(&step, verdict, now));
                     changed.insert(step.session.id.clone());
-                    let event = announce(conn, recipients, &step, verdict, now)?;
-                    let deliveries = event.as_ref().map_or(0, |event| event.deliveries.len());
+                    let deliveries = event.as_ref().map_or(0, Outgoing::deliveries);
                     outgoing.extend(event);
                     rows.apply(step, verdict, deliveries)
                 }
@@ -72,24 +84,30 @@ fn apart(
     conn: &mut Conn,
     recipients: &mut Recipients,
     mut rows: Rows,
-    verdicts: &[Verdict],
+    verdicts: &[Arc<Verdict>],
+    most_bytes: usize,
     now: Timestamp,
 ) -> Result<Vec<SettleResult>, StoreError> {
     let mut results = Vec::with_capacity(verdicts.len());
+    let mut budget = Budget::new(most_bytes);
     for verdict in verdicts {
         let written = conn.transaction(|conn| {
             let step = match rows.step(verdict, now)? {
                 Ok(step) => step,
-                Err(refusal) => return Ok(refusal),
+                Err(refusal) => return Ok(Some(refusal)),
             };
-            write(conn, &[Settling::new(&step, verdict, now)], &[&step.session])?;
             let event = announce(conn, recipients, &step, verdict, now)?;
-            let deliveries = event.as_ref().map_or(0, |event| event.deliveries.len());
+            if !budget.has_room_for(event.as_ref()) {
+                return Ok(None);
+            }
+            write(conn, &[Settling::new(&step, verdict, now)], &[&step.session])?;
+            let deliveries = event.as_ref().map_or(0, Outgoing::deliveries);
             insert(conn, event.as_slice())?;
-            Ok(rows.apply(step, verdict, deliveries))
+            Ok(Some(rows.apply(step, verdict, deliveries)))
         });
         results.push(match written {
-            Ok(result) => result,
+            Ok(Some(result)) => result,
+            Ok(None) => break,
             Err(error) if StoreError::breaks_transaction(&error) => return Err(error),
             Err(error) => {
                 tracing::error!(attempt = %verdict.attempt_id, %error, "verdict refused by the database");
@@ -98,6 +116,28 @@ fn apart(
         });
     }
     Ok(results)
+}
+
+/// Payloads that a transaction may still write; the first event always may.
+struct Budget {
+    most: usize,
+    spent: Option<usize>,
+}
+
+impl Budget {
+    fn new(most: usize) -> Self {
+        Self { most, spent: None }
+    }
+
+    fn has_room_for(&mut self, event: Option<&Outgoing>) -> bool {
+        let cost = event.map_or(0, Outgoing::cost);
+        let spent = self.spent.map_or(cost, |spent| spent.saturating_add(cost));
+        let fits = self.spent.is_none() || spent <= self.most;
+        if fits {
+            self.spent = Some(spent);
+        }
+        fits
+    }
 }
 
 /// The rows of a group, locked, as the database has them after the verdicts written so far.
@@ -109,7 +149,7 @@ struct Rows {
 
 impl Rows {
     /// Sessions first, by id, then attempts: the order in which cancel and expiry lock, so that nobody waits in a ring.
-    fn lock(conn: &mut Conn, verdicts: &[Verdict]) -> Result<Self, StoreError> {
+    fn lock(conn: &mut Conn, verdicts: &[Arc<Verdict>]) -> Result<Self, StoreError> {
         let ids: Vec<&str> = verdicts.iter().map(|verdict| verdict.attempt_id.as_str()).collect();
         let session_ids: Vec<String> =
             attempts::table.filter(attempts::id.eq_any(&ids)).select(attempts::session_id).load(conn)?;
@@ -165,7 +205,7 @@ fn write(conn: &mut Conn, attempts: &[Settling], sessions: &[&SessionRow]) -> Re
     Ok(())
 }
 
-/// The verdict's event, if it has one, encrypted to its recipients.
+/// The verdict's event, if it has one, for its recipients.
 fn announce(
     conn: &mut Conn,
     recipients: &mut Recipients,

@@ -6,7 +6,7 @@ use diesel::prelude::*;
 use proofmill_contract::{AttemptId, AttemptStatus, ContractVersion, SessionStatus, Timestamp};
 use subtle::ConstantTimeEq;
 
-use super::attempts::{begin_sessions, lock_row_of};
+use super::attempts::lock_row_of;
 use super::backend::{Conn, lock_free};
 use super::expiry::expire_if_due;
 use super::sessions::{self, lock_row};
@@ -44,7 +44,7 @@ pub(crate) fn submit(
     if writes::accept(conn, std::slice::from_ref(&accepted))? != 1 {
         return Ok(SubmitResult::HandoffExpired);
     }
-    begin_sessions(conn, &[session.id.as_str()], now)?;
+    writes::begin_sessions(conn, &[session.id.as_str()], now)?;
     accepted.try_into().map(SubmitResult::Accepted)
 }
 
@@ -74,7 +74,7 @@ pub(crate) fn submit_many<'a>(
     }
     if let Some(now) = begun.iter().map(|(_, now)| *now).max() {
         let begun: Vec<&str> = begun.iter().map(|(id, _)| id.as_str()).collect();
-        begin_sessions(conn, &begun, now)?;
+        writes::begin_sessions(conn, &begun, now)?;
     }
 
     let mut accepted = accepted.into_iter();
@@ -167,7 +167,7 @@ fn with_evidence(attempt: AttemptRow, submission: &Submission, now: Timestamp) -
         selected_field_keys: Some(to_json(&submission.selected_field_keys, "attempts.selected_field_keys")?),
         chip_evidence_kept_used: submission.chip_evidence_kept_used,
         lane: submission.lane.as_str().to_owned(),
-        outbox_at: Some(now.0),
+        outbox_at: Some(now.plus(submission.left_to_caller).0),
         queued_at: Some(now.0),
         updated_at: now.0,
         ..attempt

@@ -42,6 +42,55 @@ pub(crate) struct AttemptRow {
     pub terminal_wrapped_key: Option<Vec<u8>>,
 }
 
+/// What the end of an attempt does to its row, whichever end it is: its wrapped keys go, and nobody is to publish it or to
+/// work on it any more.
+#[derive(AsChangeset)]
+#[diesel(table_name = attempts)]
+#[diesel(treat_none_as_null = true)]
+pub(crate) struct AttemptEnd {
+    status: &'static str,
+    evidence_object: Option<String>,
+    evidence_epoch: Option<String>,
+    evidence_wrapped_key: Option<Vec<u8>>,
+    terminal_object: Option<String>,
+    terminal_epoch: Option<String>,
+    terminal_wrapped_key: Option<Vec<u8>>,
+    outbox_at: Option<i64>,
+    lease_token: Option<String>,
+    lease_until: Option<i64>,
+    completed_at: Option<i64>,
+    updated_at: i64,
+}
+
+impl AttemptEnd {
+    pub(crate) fn new(status: AttemptStatus, now: Timestamp) -> Self {
+        Self {
+            status: status.as_str(),
+            evidence_object: None,
+            evidence_epoch: None,
+            evidence_wrapped_key: None,
+            terminal_object: None,
+            terminal_epoch: None,
+            terminal_wrapped_key: None,
+            outbox_at: None,
+            lease_token: None,
+            lease_until: None,
+            completed_at: Some(now.0),
+            updated_at: now.0,
+        }
+    }
+}
+
+/// [`AttemptEnd`] in SQL, for an update from rows called `new` that have a `status` and a `now`.
+macro_rules! attempt_end {
+    () => {
+        "status = new.status, evidence_object = NULL, evidence_epoch = NULL, evidence_wrapped_key = NULL, \
+         terminal_object = NULL, terminal_epoch = NULL, terminal_wrapped_key = NULL, outbox_at = NULL, \
+         lease_token = NULL, lease_until = NULL, completed_at = new.now, updated_at = new.now"
+    };
+}
+pub(crate) use attempt_end;
+
 impl AttemptRow {
     pub(crate) fn new(new: &NewAttempt, now: Timestamp) -> Self {
         Self {

@@ -7,11 +7,11 @@ mod reader_key;
 mod session;
 mod webhook;
 
-pub(crate) use attempt::AttemptRow;
+pub(crate) use attempt::{AttemptEnd, AttemptRow, attempt_end};
 pub(crate) use organisation::{ApiKeyRow, OrganisationRow};
 pub(crate) use reader_key::ReaderKeyRow;
 pub(crate) use session::SessionRow;
-pub(crate) use webhook::{DeliveryRow, EndpointRow, EventRow, IdempotencyRow, SecretRow, WebhookKeyRow, hours};
+pub(crate) use webhook::{DeliveryRow, EndpointRow, EventRow, IdempotencyRow, ListedDelivery, SecretRow, WebhookKeyRow, hours};
 
 use std::str::FromStr;
 

@@ -179,9 +179,32 @@ pub(crate) struct DeliveryRow {
     pub give_up_at: Option<i64>,
 }
 
-impl TryFrom<DeliveryRow> for Delivery {
+/// What is told of a delivery: whether its payload exists, and nothing of it. A page of payloads would be megabytes.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = deliveries)]
+pub(crate) struct ListedDelivery {
+    pub id: String,
+    pub event_id: String,
+    pub endpoint_id: String,
+    pub session_id: String,
+    pub event_type: String,
+    pub status: String,
+    pub reason: Option<String>,
+    #[diesel(select_expression = deliveries::payload.is_not_null())]
+    #[diesel(select_expression_type = diesel::dsl::IsNotNull<deliveries::payload>)]
+    pub has_payload: bool,
+    pub tries: i32,
+    pub next_attempt_at: Option<i64>,
+    pub last_status_code: Option<i32>,
+    pub last_error: Option<String>,
+    pub delivered_at: Option<i64>,
+    pub created_at: i64,
+    pub updated_at: i64,
+}
+
+impl TryFrom<ListedDelivery> for Delivery {
     type Error = StoreError;
-    fn try_from(row: DeliveryRow) -> Result<Self, StoreError> {
+    fn try_from(row: ListedDelivery) -> Result<Self, StoreError> {
         let code = |number: i32| u16::try_from(number).map_err(|_| StoreError::Corrupt("deliveries.last_status_code"));
         Ok(Self {
             id: parse(&row.id, "deliveries.id")?,
@@ -195,7 +218,7 @@ impl TryFrom<DeliveryRow> for Delivery {
             last_status_code: row.last_status_code.map(code).transpose()?,
             last_error: row.last_error,
             next_attempt_at: time(row.next_attempt_at),
-            payload_available: row.payload.is_some(),
+            payload_available: row.has_payload,
             delivered_at: time(row.delivered_at),
             created_at: Timestamp(row.created_at),
             updated_at: Timestamp(row.updated_at),

@@ -53,6 +53,7 @@ impl Pool {
             // Each connection would have a database of its own.
             return Err(StoreError::Configuration("a SQLite store needs a file: sqlite:PATH".into()));
         }
+        make_private(path);
         let pool = |size: u32, patience: Duration| {
             diesel::r2d2::Pool::builder()
                 .max_size(size)
@@ -78,6 +79,21 @@ impl Pool {
 
     pub(crate) fn write<T>(&self, query: impl Fn(&mut Conn) -> Result<T, StoreError>) -> Result<T, StoreError> {
         self.writer.get()?.immediate_transaction(|conn| query(conn))
+    }
+
+    /// As [`Self::read`]: how a query is planned makes no difference to speak of within the process.
+    pub(crate) fn read_by_key<T>(&self, query: impl Fn(&mut Conn) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.read(query)
+    }
+
+    /// As [`Self::write`].
+    pub(crate) fn write_by_key<T>(&self, query: impl Fn(&mut Conn) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.write(query)
+    }
+
+    /// As [`Self::write`].
+    pub(crate) fn write_at_once<T>(&self, query: impl Fn(&mut Conn) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.write(query)
     }
 
     /// Moves the write-ahead log into the database and cuts it to nothing: until then it holds the old bytes of what was
@@ -121,6 +137,18 @@ impl Pool {
         } else {
             Ok(())
         }
+    }
+}
+
+/// Makes the file, if there is none, for its owner alone: webhook payloads and sealed keys stand in it. SQLite gives its log and
+/// the log's index the same mode. What goes wrong here SQLite meets and names when it opens the file.
+fn make_private(path: &str) {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    if !path.starts_with("file:") {
+        let _ = options.open(path);
     }
 }
 

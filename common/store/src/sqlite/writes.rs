@@ -1,11 +1,11 @@
 //! Updates of many rows, one after the other: within the process a statement costs little.
 
 use diesel::prelude::*;
-use proofmill_contract::{AttemptStatus, SessionStatus};
+use proofmill_contract::{AttemptId, AttemptStatus, SessionStatus, Timestamp};
 
 use super::backend::Conn;
 use crate::error::StoreError;
-use crate::rows::{AttemptRow, SessionRow};
+use crate::rows::{AttemptEnd, AttemptRow, SessionRow};
 use crate::schema::{attempts, sessions};
 use crate::verdict::Settling;
 
@@ -38,6 +38,26 @@ pub(crate) fn accept(conn: &mut Conn, rows: &[AttemptRow]) -> Result<usize, Stor
     Ok(accepted)
 }
 
+/// `created → in_progress`; a session that is further on stays where it is.
+pub(crate) fn begin_sessions(conn: &mut Conn, ids: &[&str], now: Timestamp) -> Result<(), StoreError> {
+    let created =
+        sessions::table.filter(sessions::id.eq_any(ids)).filter(sessions::status.eq(SessionStatus::Created.as_str()));
+    diesel::update(created)
+        .set((sessions::status.eq(SessionStatus::InProgress.as_str()), sessions::updated_at.eq(now.0)))
+        .execute(conn)?;
+    Ok(())
+}
+
+/// Takes published attempts out of the outbox; gives back how many were in it.
+pub(crate) fn mark_published(conn: &mut Conn, ids: &[AttemptId], now: Timestamp) -> Result<usize, StoreError> {
+    let waiting = attempts::table
+        .filter(attempts::id.eq_any(ids.iter().map(|id| id.as_str())))
+        .filter(attempts::outbox_at.is_not_null());
+    Ok(diesel::update(waiting)
+        .set((attempts::outbox_at.eq(None::<i64>), attempts::published_at.eq(now.0)))
+        .execute(conn)?)
+}
+
 /// Writes verdicts into attempts that are leased under their tokens; gives back how many there were.
 pub(crate) fn settle_attempts(conn: &mut Conn, verdicts: &[Settling]) -> Result<usize, StoreError> {
     let mut settled = 0;
@@ -48,24 +68,9 @@ pub(crate) fn settle_attempts(conn: &mut Conn, verdicts: &[Settling]) -> Result<
             .filter(attempts::lease_token.eq(&one.lease_token));
         settled += diesel::update(leased)
             .set((
-                attempts::status.eq(one.status.as_str()),
+                AttemptEnd::new(one.status, one.now),
                 attempts::failure_code.eq(one.failure.map(|code| code.as_str())),
                 attempts::checks.eq(&one.checks),
-                (
-                    attempts::evidence_object.eq(None::<String>),
-                    attempts::evidence_epoch.eq(None::<String>),
-                    attempts::evidence_wrapped_key.eq(None::<Vec<u8>>),
-                ),
-                (
-                    attempts::terminal_object.eq(None::<String>),
-                    attempts::terminal_epoch.eq(None::<String>),
-                    attempts::terminal_wrapped_key.eq(None::<Vec<u8>>),
-                ),
-                attempts::outbox_at.eq(None::<i64>),
-                attempts::lease_token.eq(None::<String>),
-                attempts::lease_until.eq(None::<i64>),
-                attempts::completed_at.eq(one.now.0),
-                attempts::updated_at.eq(one.now.0),
             ))
             .execute(conn)?;
     }

@@ -6,8 +6,8 @@ use proofmill_vault::SealedRef;
 use super::{Store, run, run_once};
 use crate::error::StoreError;
 use crate::model::{
-    Answer, Attempt, AttemptWithSession, BindTerminal, NewAttempt, NewSession, Offer, OpenAttempt, Opening, Session,
-    Submission, SubmitResult,
+    Answer, Attempt, AttemptWithSession, BindTerminal, NewAttempt, NewSession, Offer, OpenAttempt, Opening, Page,
+    PageRequest, Session, Submission, SubmitResult,
 };
 
 /// Every method fails with `Unavailable` when the database does; other errors are named where they occur.
@@ -59,19 +59,52 @@ impl Store {
                 let _: Option<Session> = run!(self, write, expiry::expire_and_get(&session, now))?;
                 self.attempt_grouped(organisation, id).await
             }
+            Some(found) if found.attempt.is_stale(now) => {
+                self.cancel_stale(std::slice::from_ref(&found.attempt), now).await?;
+                self.attempt_grouped(organisation, id).await
+            }
             found => Ok(found),
         }
     }
 
-    /// A session's attempts, oldest first.
-    pub async fn list_attempts(&self, session: &SessionId) -> Result<Vec<Attempt>, StoreError> {
-        self.attempts_of(std::slice::from_ref(session)).await
+    /// A session's attempts, newest first. Those whose handoff is over without evidence are cancelled here.
+    ///
+    /// # Errors
+    /// `InvalidCursor`.
+    pub async fn list_attempts(
+        &self,
+        session: &SessionId,
+        page: PageRequest,
+        now: Timestamp,
+    ) -> Result<Page<Attempt>, StoreError> {
+        let session = session.clone();
+        let read = || async {
+            let (session, page) = (session.clone(), page.clone());
+            run!(self, read, attempts::list(&session, &page))
+        };
+        let found: Page<Attempt> = read().await?;
+        if self.cancel_stale(&found.items, now).await? { read().await } else { Ok(found) }
     }
 
-    /// Several sessions' attempts, oldest first.
-    pub async fn attempts_of(&self, sessions: &[SessionId]) -> Result<Vec<Attempt>, StoreError> {
-        let sessions = sessions.to_vec();
-        run!(self, read, attempts::of_sessions(&sessions))
+    /// Several sessions' attempts, oldest first. Those whose handoff is over without evidence are cancelled here.
+    pub async fn attempts_of(&self, sessions: &[SessionId], now: Timestamp) -> Result<Vec<Attempt>, StoreError> {
+        let read = || async {
+            let sessions = sessions.to_vec();
+            run!(self, read, attempts::of_sessions(&sessions))
+        };
+        let found: Vec<Attempt> = read().await?;
+        if self.cancel_stale(&found, now).await? { read().await } else { Ok(found) }
+    }
+
+    /// Cancels those whose handoff is over without evidence, as the sweep would; says whether there were any.
+    async fn cancel_stale(&self, attempts: &[Attempt], now: Timestamp) -> Result<bool, StoreError> {
+        let stale = attempts.iter().filter(|attempt| attempt.is_stale(now));
+        let ids: Vec<String> = stale.map(|attempt| attempt.id.to_string()).collect();
+        if ids.is_empty() {
+            return Ok(false);
+        }
+        let _: usize = run!(self, write, expiry::cancel_unsubmitted(&ids, now))?;
+        Ok(true)
     }
 
     /// Records that the attempt's write token was used: its session is then in progress.

@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use proofmill_contract::{AttemptId, OrganisationId};
+use proofmill_gather::{Gathered, Unfinished};
 
-use super::gather::Gathered;
 use super::{Pool, Store, run_once};
 use crate::error::StoreError;
 use crate::limits::{GROUP_READS, GROUP_SUBMISSIONS, GROUPS_AT_ONCE};
@@ -14,9 +14,9 @@ use crate::model::{ApiKey, AttemptWithSession, Offer, SubmitResult};
 /// What gathers. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Groups {
-    submissions: Gathered<Arc<Offer>, Option<SubmitResult>>,
-    attempts: Gathered<(AttemptId, Option<OrganisationId>), Option<AttemptWithSession>>,
-    api_keys: Gathered<String, Vec<ApiKey>>,
+    submissions: Gathered<Arc<Offer>, Result<Option<SubmitResult>, StoreError>>,
+    attempts: Gathered<(AttemptId, Option<OrganisationId>), Result<Option<AttemptWithSession>, StoreError>>,
+    api_keys: Gathered<String, Result<Vec<ApiKey>, StoreError>>,
 }
 
 impl Groups {
@@ -35,7 +35,7 @@ impl Store {
         let offer = Arc::new(offer);
         let pool = self.pool.clone();
         let together = self.groups.submissions.call(offer.clone(), move |offers| submit_together(&pool, &offers));
-        match together.await? {
+        match together.await?? {
             Some(result) => Ok(result),
             None => {
                 run_once!(self, offer.answer, offer.now, submit::submit(&offer.attempt, &offer.submission, offer.now))
@@ -52,11 +52,13 @@ impl Store {
         let pool = self.pool.clone();
         let read = move |calls: Vec<(AttemptId, Option<OrganisationId>)>| {
             each(&calls, || match &pool {
-                Pool::Sqlite(pool) => pool.read(|conn| crate::sqlite::queries::attempts::get_many(conn, &calls)),
-                Pool::Postgres(pool) => pool.read(|conn| crate::postgres::queries::attempts::get_many(conn, &calls)),
+                Pool::Sqlite(pool) => pool.read_by_key(|conn| crate::sqlite::queries::attempts::get_many(conn, &calls)),
+                Pool::Postgres(pool) => {
+                    pool.read_by_key(|conn| crate::postgres::queries::attempts::get_many(conn, &calls))
+                }
             })
         };
-        self.groups.attempts.call((id.clone(), organisation.cloned()), read).await
+        self.groups.attempts.call((id.clone(), organisation.cloned()), read).await?
     }
 
     /// Finds API keys together with those that are looked for at the same time.
@@ -64,15 +66,19 @@ impl Store {
         let pool = self.pool.clone();
         let read = move |prefixes: Vec<String>| {
             each(&prefixes, || match &pool {
-                Pool::Sqlite(pool) => {
-                    pool.read(|conn| crate::sqlite::queries::organisations::api_keys_by_prefixes(conn, &prefixes))
-                }
-                Pool::Postgres(pool) => {
-                    pool.read(|conn| crate::postgres::queries::organisations::api_keys_by_prefixes(conn, &prefixes))
-                }
+                Pool::Sqlite(pool) => pool
+                    .read_by_key(|conn| crate::sqlite::queries::organisations::api_keys_by_prefixes(conn, &prefixes)),
+                Pool::Postgres(pool) => pool
+                    .read_by_key(|conn| crate::postgres::queries::organisations::api_keys_by_prefixes(conn, &prefixes)),
             })
         };
-        self.groups.api_keys.call(prefix.to_owned(), read).await
+        self.groups.api_keys.call(prefix.to_owned(), read).await?
+    }
+}
+
+impl From<Unfinished> for StoreError {
+    fn from(error: Unfinished) -> Self {
+        Self::Unavailable(error.to_string())
     }
 }
 
@@ -99,7 +105,7 @@ fn submit_together(pool: &Pool, offers: &[Arc<Offer>]) -> Vec<Result<Option<Subm
     let stage = Cell::new(Stage::NotBegun);
     macro_rules! submit {
         ($pool:expr, $backend:ident) => {
-            $pool.write(|conn| {
+            $pool.write_by_key(|conn| {
                 stage.set(Stage::Begun);
                 let offers = offers.iter().map(Arc::as_ref);
                 let results = crate::$backend::queries::submit::submit_many(conn, offers)?;

@@ -2,7 +2,6 @@
 
 mod administration;
 mod attempts;
-mod gather;
 mod grouped;
 mod reader_keys;
 mod sessions;

@@ -91,6 +91,9 @@ impl Store {
     }
 
     /// Puts a new signing secret in place; the old one still signs for 24 h. `false` if there is no such endpoint.
+    ///
+    /// # Errors
+    /// `TooManySigningSecrets` if one that signs would have to go before its time.
     pub async fn rotate_signing_secret(
         &self,
         organisation: &OrganisationId,
@@ -104,7 +107,7 @@ impl Store {
     /// The same, with the answer stored in the same transaction; gives back the endpoint's secrets.
     ///
     /// # Errors
-    /// `KeyTakenOver` if the request's key is another's by now.
+    /// `TooManySigningSecrets`; `KeyTakenOver` if the request's key is another's by now.
     pub async fn rotate_signing_secret_once(
         &self,
         organisation: &OrganisationId,
@@ -139,13 +142,17 @@ impl Store {
     }
 
     /// An endpoint's encryption keys, newest first; `None` if there is no such endpoint.
+    ///
+    /// # Errors
+    /// `InvalidCursor`.
     pub async fn list_webhook_keys(
         &self,
         organisation: &OrganisationId,
         endpoint: &EndpointId,
-    ) -> Result<Option<Vec<WebhookKey>>, StoreError> {
+        page: PageRequest,
+    ) -> Result<Option<Page<WebhookKey>>, StoreError> {
         let (organisation, endpoint) = (organisation.clone(), endpoint.clone());
-        run!(self, read, secrets::list_keys(&organisation, &endpoint))
+        run!(self, read, secrets::list_keys(&organisation, &endpoint, &page))
     }
 
     /// Makes a key the active one of its endpoint, or takes it out of use; `None` if there is no such key.
@@ -178,6 +185,7 @@ impl Store {
         let request = ClaimRequest {
             limit,
             reserved: 0,
+            divided: false,
             per_endpoint,
             per_new_endpoint: per_endpoint,
             per_organisation: usize::MAX,
@@ -202,11 +210,14 @@ impl Store {
         outcome: DeliveryOutcome,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let ended = TryEnded { id: id.clone(), lease_token: lease_token.to_owned(), outcome, endpoint_well: None };
+        let lease_token = lease_token.to_owned();
+        let ended = TryEnded { id: id.clone(), lease_token, sent_to: None, outcome, endpoint_well: None };
         Ok(self.record_deliveries(vec![ended], now).await? == [true])
     }
 
-    /// Ends deliveries that an open breaker has held back for as long as their schedule takes; so many of `limit`.
+    /// Ends deliveries that an open breaker has held back until the end of their payload's life: the longest that a schedule
+    /// takes, and then as long as their endpoint keeps what was not delivered; so many of `limit`. Those that were never
+    /// tried are left to be claimed once, breaker or not, and end after that.
     pub async fn give_up_deliveries(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
         run!(self, write, deliveries::give_up(now, limit))
     }

@@ -1,15 +1,19 @@
 //! The worker's side: outbox, leases, settle.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use proofmill_contract::{AttemptId, Timestamp};
 
 use super::{Store, run};
 use crate::error::StoreError;
-use crate::model::{Lease, OutboxItem, QuarantinedAttempt, SettleResult, Verdict};
+use crate::model::{Lease, LostEvidence, OutboxItem, QuarantinedAttempt, SettleResult, Verdict};
 
 /// Verdicts written in one transaction: enough to share a commit, few enough not to hold locks for long.
 const SETTLE_GROUP: usize = 128;
+
+/// Payloads written with them.
+const SETTLE_BYTES: usize = 8 << 20;
 
 /// Every method fails with `Unavailable` when the database does; other errors are named where they occur.
 impl Store {
@@ -27,7 +31,7 @@ impl Store {
     /// The broker has confirmed these.
     pub async fn mark_published(&self, ids: &[AttemptId], now: Timestamp) -> Result<usize, StoreError> {
         let ids = ids.to_vec();
-        run!(self, write, outbox::mark_published(&ids, now))
+        run!(self, write_at_once, outbox::mark_published(&ids, now))
     }
 
     /// The broker has not taken these: due again now.
@@ -38,7 +42,7 @@ impl Store {
 
     /// How long the oldest attempt has waited for the relay.
     pub async fn outbox_oldest(&self, now: Timestamp) -> Result<Option<Duration>, StoreError> {
-        run!(self, read, outbox::oldest(now))
+        run!(self, read_by_key, outbox::oldest(now))
     }
 
     /// Back to the outbox: attempts whose lease ended without a verdict, and those published `lost_after` ago that
@@ -99,19 +103,54 @@ impl Store {
         run!(self, write, leases::requeue_quarantined(&id, now))
     }
 
-    /// Writes verdicts: the only place where an attempt gets one. Results are in the order of the verdicts; a
-    /// refused verdict does not touch its neighbours.
+    /// Ends an attempt whose evidence is gone for good as `cancelled`, which charges nobody: its holder may begin another.
+    /// What an operator should know is kept with it. Without the session's kept chip evidence too, if it is that which is gone. Gives back
+    /// sealed objects that nothing refers to now; `None` if the lease was lost.
+    pub async fn give_up(
+        &self,
+        id: &AttemptId,
+        token: &str,
+        lost: LostEvidence,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<Option<Vec<String>>, StoreError> {
+        let (id, token, reason) = (id.clone(), token.to_owned(), reason.to_owned());
+        run!(self, write, leases::give_up(&id, &token, lost, &reason, now))
+    }
+
+    /// Attempts that ended because their evidence was gone, newest first.
+    pub async fn list_given_up(&self, limit: usize) -> Result<Vec<QuarantinedAttempt>, StoreError> {
+        run!(self, read, leases::list_given_up(limit))
+    }
+
+    /// Writes verdicts. Results are in the order of the verdicts; a refused verdict does not touch its neighbours.
     ///
     /// # Errors
     /// `Unavailable`: nothing of the failing group was written as far as is known; calling again is safe.
     pub async fn settle(&self, verdicts: Vec<Verdict>, now: Timestamp) -> Result<Vec<SettleResult>, StoreError> {
+        let verdicts: Vec<Arc<Verdict>> = verdicts.into_iter().map(Arc::new).collect();
         let mut results = Vec::with_capacity(verdicts.len());
-        let mut verdicts = verdicts.into_iter().peekable();
-        while verdicts.peek().is_some() {
-            let group: Vec<Verdict> = verdicts.by_ref().take(SETTLE_GROUP).collect();
-            let settled: Vec<SettleResult> = run!(self, write, settle::settle(&group, now))?;
+        while let Some(rest) = verdicts.get(results.len()..).filter(|rest| !rest.is_empty()) {
+            let group = rest.chunks(SETTLE_GROUP).next().unwrap_or_default();
+            let settled = self.settle_first(group, SETTLE_BYTES, now).await?;
             results.extend(settled);
         }
         Ok(results)
+    }
+
+    /// Writes the first ones of these verdicts in one transaction, the only place where an attempt gets one: one at least, and
+    /// as many as fit into `most_bytes` of payloads, so that no other transaction waits for long. Results are those of the first
+    /// ones, in order; the others are as before.
+    ///
+    /// # Errors
+    /// `Unavailable`: nothing was written as far as is known; calling again is safe.
+    pub async fn settle_first(
+        &self,
+        verdicts: &[Arc<Verdict>],
+        most_bytes: usize,
+        now: Timestamp,
+    ) -> Result<Vec<SettleResult>, StoreError> {
+        let group = verdicts.to_vec();
+        run!(self, write, settle::settle(&group, most_bytes, now))
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use proofmill_contract::events::EventType;
 use proofmill_contract::{ContractVersion, EndpointId, EventId, Timestamp};
 
-use super::harness::{LEASE, START, World, new_organisation, on_both};
+use super::harness::{LEASE, START, World, new_organisation, on_both, on_sqlite};
 use crate::{
     ClaimRequest, Delivery, DeliveryFilter, DeliveryOutcome, DeliveryStatus, DueDelivery, EndpointUpdate, EventFilter,
     PageRequest, ReplayResult, RetryResult, StoreError, TryEnded,
@@ -33,7 +33,15 @@ on_both!(
     what_was_written_to_an_endpoint_that_went_meanwhile_ends,
     a_retry_or_replay_during_the_last_try_begins_a_fresh_schedule_when_it_fails,
     a_retry_during_a_try_that_ends_the_matter_changes_nothing,
+    what_a_former_url_answers_says_nothing_of_the_endpoint,
+    what_an_open_breaker_holds_back_is_tried_at_least_once_before_it_ends,
+    a_breaker_opened_by_a_clock_that_was_set_back_since_is_not_open_for_long,
 );
+
+#[test]
+fn lists_retries_and_replays_read_no_payload() {
+    on_sqlite(unread_payloads);
+}
 
 /// An event of a session of its own, made by cancelling it.
 async fn cancelled_session(world: &World, endpoints: Option<Vec<EndpointId>>, now: Timestamp) {
@@ -50,6 +58,7 @@ fn request(limit: usize) -> ClaimRequest {
     ClaimRequest {
         limit,
         reserved: 0,
+        divided: false,
         per_endpoint: 100,
         per_new_endpoint: 100,
         per_organisation: 1_000,
@@ -230,6 +239,7 @@ async fn tries_that_end_together_are_recorded_together(world: World) {
     let ended = |due: &DueDelivery, outcome| TryEnded {
         id: due.id.clone(),
         lease_token: due.lease_token.clone(),
+        sent_to: Some(due.url.clone()),
         outcome,
         endpoint_well: Some(true),
     };
@@ -270,7 +280,8 @@ async fn end(world: &World, due: Vec<DueDelivery>, well: bool, now: Timestamp) {
         } else {
             DeliveryOutcome::Retry { at, status: None, error, maybe_received: true }
         };
-        TryEnded { id: due.id, lease_token: due.lease_token, outcome, endpoint_well: Some(well) }
+        let (id, lease_token, sent_to) = (due.id, due.lease_token, Some(due.url));
+        TryEnded { id, lease_token, sent_to, outcome, endpoint_well: Some(well) }
     };
     world.store.record_deliveries(due.into_iter().map(ended).collect(), now).await.unwrap();
 }
@@ -576,4 +587,114 @@ async fn lists_are_filtered_and_kept_apart(world: World) {
     let page = PageRequest { limit: 1, starting_after: Some(first.items[0].id.to_string()) };
     let foreign = store.list_deliveries(&other, DeliveryFilter::default(), page).await;
     assert!(matches!(foreign, Err(StoreError::InvalidCursor)));
+}
+
+/// A payload that cannot be read as text stands in for one that is not read.
+async fn unread_payloads(world: World) {
+    world.receiver(START).await;
+    cancelled_session(&world, None, START).await;
+    world.store.execute("UPDATE deliveries SET payload = CAST(x'ff' AS TEXT)").await.unwrap();
+    assert!(world.store.claim_due_deliveries(1, 1, LEASE, START).await.is_err(), "otherwise this test shows nothing");
+    let delivery = all(&world).await.remove(0);
+    assert!(delivery.payload_available);
+    let (store, mine) = (&world.store, &world.organisation);
+    assert_eq!(store.replay_event(mine, &delivery.event_id, START).await.unwrap(), ReplayResult::Replayed(1));
+    assert!(matches!(store.retry_delivery(mine, &delivery.id, START).await.unwrap(), RetryResult::Retried(_)));
+}
+
+/// As a sender says it, which knows where it sent to.
+async fn record_from(world: &World, due: Vec<DueDelivery>, outcome: &DeliveryOutcome, well: Option<bool>) {
+    let ended = |due: DueDelivery| TryEnded {
+        id: due.id,
+        lease_token: due.lease_token,
+        sent_to: Some(due.url),
+        outcome: outcome.clone(),
+        endpoint_well: well,
+    };
+    world.store.record_deliveries(due.into_iter().map(ended).collect(), START).await.unwrap();
+}
+
+async fn what_a_former_url_answers_says_nothing_of_the_endpoint(world: World) {
+    let (store, mine) = (&world.store, &world.organisation);
+    let endpoint = world.receiver(START).await.endpoint;
+    for _ in 0..11 {
+        cancelled_session(&world, None, START).await;
+    }
+    let mut former = claim(&world, START).await;
+    assert_eq!(former.len(), 11);
+    let moved = EndpointUpdate { url: Some("https://hooks.example/moved".into()), ..Default::default() };
+    store.update_endpoint(mine, &endpoint, moved, START).await.unwrap().unwrap();
+
+    // Late, a 410: the endpoint stays, and the event goes to where it is now.
+    record_from(&world, former.split_off(10), &DeliveryOutcome::EndpointGone, None).await;
+    assert!(store.endpoint(mine, &endpoint).await.unwrap().unwrap().enabled);
+    let again = claim(&world, START).await;
+    assert_eq!((again.len(), again[0].url.as_str()), (1, "https://hooks.example/moved"));
+    // Late, ten failures: the new URL begins with a closed breaker.
+    let failed = |at| DeliveryOutcome::Retry { at, status: None, error: "timeout".into(), maybe_received: true };
+    record_from(&world, former, &failed(START), Some(false)).await;
+    assert_eq!(store.backlog(START).await.unwrap().breakers_open, 0);
+
+    // What the new one says counts.
+    let there = claim(&world, START).await;
+    assert_eq!(there.len(), 10);
+    record_from(&world, there, &failed(START), Some(false)).await;
+    assert_eq!(store.backlog(START).await.unwrap().breakers_open, 1);
+    record_from(&world, again, &DeliveryOutcome::EndpointGone, None).await;
+    assert!(!store.endpoint(mine, &endpoint).await.unwrap().unwrap().enabled);
+    assert!(all(&world).await.iter().all(|delivery| delivery.reason.as_deref() == Some("endpoint_gone")));
+    assert_eq!(store.backlog(START).await.unwrap().breakers_open, 0);
+}
+
+async fn what_an_open_breaker_holds_back_is_tried_at_least_once_before_it_ends(world: World) {
+    let endpoint = world.endpoint(EventType::ALL.to_vec(), 24, START).await;
+    world.key(&endpoint, START).await;
+    for _ in 0..13 {
+        cancelled_session(&world, None, START).await;
+    }
+    let tried = world.store.claim_due_deliveries(10, 100, LEASE, START).await.unwrap();
+    end(&world, tried, false, START).await;
+    let hours = |hours: u64| START.plus(Duration::from_secs(3_600 * hours));
+    let give_up = |now| world.store.give_up_deliveries(now, 100);
+    // The longest schedule, 33 h and some minutes, and then the day for which the endpoint keeps what was not delivered.
+    for now in [hours(34), hours(57)] {
+        assert_eq!(give_up(now).await.unwrap(), 0);
+    }
+    let over = hours(58);
+    // The last probe, just now, has failed as well.
+    let open = |until: Timestamp| format!("UPDATE endpoint_breakers SET open_until = {}", until.0);
+    world.store.execute(&open(over.plus(Duration::from_secs(30)))).await.unwrap();
+    assert!(claim(&world, over).await.is_empty());
+    assert_eq!(give_up(over).await.unwrap(), 10);
+    let ended = |delivery: &&Delivery| delivery.status == DeliveryStatus::Failed;
+    assert_eq!(all(&world).await.iter().filter(ended).count(), 10);
+
+    let last = claim(&world, over).await;
+    assert_eq!(last.len(), 3, "although the breaker is open");
+    assert!(last.iter().all(|due| due.try_number == 1));
+    assert!(claim(&world, over).await.is_empty(), "once each");
+    end(&world, last, false, over).await;
+    let later = over.plus(Duration::from_secs(2));
+    assert!(claim(&world, later).await.is_empty());
+    assert_eq!(give_up(later).await.unwrap(), 3);
+    let ended = all(&world).await;
+    assert!(ended.iter().all(|delivery| delivery.status == DeliveryStatus::Failed && delivery.tries == 1));
+    assert!(ended.iter().all(|delivery| delivery.reason.as_deref() == Some("schedule_exhausted")));
+    assert!(ended.iter().all(|delivery| delivery.payload_available), "for its retention");
+    // What comes now waits for its turn like any other.
+    cancelled_session(&world, None, later).await;
+    assert!(claim(&world, later).await.is_empty());
+}
+
+async fn a_breaker_opened_by_a_clock_that_was_set_back_since_is_not_open_for_long(world: World) {
+    world.receiver(START).await;
+    for _ in 0..12 {
+        cancelled_session(&world, None, START).await;
+    }
+    let tried = world.store.claim_due_deliveries(10, 100, LEASE, START).await.unwrap();
+    end(&world, tried, false, START).await;
+    assert!(claim(&world, START).await.is_empty());
+    let year = START.plus(Duration::from_secs(365 * 24 * 3_600));
+    world.store.execute(&format!("UPDATE endpoint_breakers SET open_until = {}", year.0)).await.unwrap();
+    assert_eq!(claim(&world, START).await.len(), 1, "half-open");
 }

@@ -7,12 +7,16 @@ use proofmill_contract::limits::SECRET_OVERLAP;
 use proofmill_contract::{ContractVersion, EncryptionKeyId};
 
 use super::harness::{LEASE, START, World, new_organisation, on_both};
-use crate::{DeliveryFilter, DeliveryStatus, EndpointUpdate, NewWebhookKey, PageRequest, StoreError};
+use crate::{
+    DeliveryFilter, DeliveryStatus, EndpointUpdate, MAX_SIGNING_SECRETS, NewWebhookKey, PageRequest, StoreError,
+};
 
 on_both!(
     an_endpoint_reads_back_changes_and_goes,
     both_secrets_sign_for_a_day_after_a_rotation,
+    no_rotation_ends_a_secret_before_its_day_is_over,
     one_key_is_active_and_a_name_is_used_once,
+    keys_come_in_pages_newest_first,
     another_organisation_touches_nothing,
     disabling_an_endpoint_ends_its_pending_deliveries,
     deleting_an_endpoint_destroys_its_payloads_and_secrets,
@@ -82,12 +86,35 @@ async fn both_secrets_sign_for_a_day_after_a_rotation(world: World) {
     assert_eq!(due[0].secrets_sealed, [b"third".to_vec(), b"second".to_vec(), b"sealed secret 1".to_vec()]);
 }
 
+async fn no_rotation_ends_a_secret_before_its_day_is_over(world: World) {
+    let (store, mine) = (&world.store, &world.organisation);
+    let receiver = world.receiver(START).await;
+    let rotate = |number: usize, now| {
+        let sealed = format!("rotated {number}").into_bytes();
+        store.rotate_signing_secret(mine, &receiver.endpoint, sealed, now)
+    };
+    let hour = |hours: usize| START.plus(Duration::from_secs(3_600 * hours as u64));
+    for number in 1..MAX_SIGNING_SECRETS {
+        assert!(rotate(number, hour(number)).await.unwrap());
+    }
+    let full = hour(MAX_SIGNING_SECRETS);
+    let refused = rotate(99, full).await;
+    assert!(matches!(refused, Err(StoreError::TooManySigningSecrets(MAX_SIGNING_SECRETS))), "{refused:?}");
+    let session = world.session(ContractVersion::V2, full).await.id;
+    store.cancel_session(None, &session, full).await.unwrap();
+    let due = store.claim_due_deliveries(1, 1, LEASE, full).await.unwrap();
+    assert_eq!(due[0].secrets_sealed.len(), MAX_SIGNING_SECRETS);
+    assert_eq!(due[0].secrets_sealed.last().unwrap(), b"sealed secret 1");
+    // The first one's day is over a day after the first rotation.
+    assert!(rotate(100, hour(1).plus(SECRET_OVERLAP)).await.unwrap());
+}
+
 async fn one_key_is_active_and_a_name_is_used_once(world: World) {
     let (store, mine) = (&world.store, &world.organisation);
     let receiver = world.receiver(START).await;
     let later = START.plus(Duration::from_secs(1));
     let second = world.key(&receiver.endpoint, later).await;
-    let keys = || async { store.list_webhook_keys(mine, &receiver.endpoint).await.unwrap().unwrap() };
+    let keys = || async { world.keys(mine, &receiver.endpoint).await.unwrap() };
     let [new, old] = keys().await.try_into().unwrap();
     assert_eq!((new.key_id.as_str(), new.active, new.jwk.clone()), (second.key_id(), true, second.public_jwk()));
     assert_eq!((old.active, old.deactivated_at), (false, Some(later)));
@@ -108,10 +135,33 @@ async fn one_key_is_active_and_a_name_is_used_once(world: World) {
     assert!(matches!(store.add_webhook_key(twin, later).await, Err(StoreError::Conflict(_))));
 }
 
+async fn keys_come_in_pages_newest_first(world: World) {
+    let store = &world.store;
+    let receiver = world.receiver(START).await;
+    for seconds in 1..3 {
+        world.key(&receiver.endpoint, START.plus(Duration::from_secs(seconds))).await;
+    }
+    let page = async |limit, after: Option<&EncryptionKeyId>| {
+        let page = PageRequest { limit, starting_after: after.map(ToString::to_string) };
+        store.list_webhook_keys(&world.organisation, &receiver.endpoint, page).await
+    };
+    let all = world.keys(&world.organisation, &receiver.endpoint).await.unwrap();
+    assert!(all.len() == 3 && all.is_sorted_by(|a, b| a.created_at > b.created_at));
+    let first = page(2, None).await.unwrap().unwrap();
+    assert_eq!(first.items.iter().map(|key| &key.id).collect::<Vec<_>>(), [&all[0].id, &all[1].id]);
+    assert_eq!((first.has_more, first.next_cursor), (true, Some(all[1].id.to_string())));
+    let last = page(2, Some(&all[1].id)).await.unwrap().unwrap();
+    assert_eq!((last.items[0].id.clone(), last.items.len(), last.has_more), (all[2].id.clone(), 1, false));
+    // Another endpoint's key is no place in this list.
+    let other = world.receiver(START).await;
+    let foreign = world.keys(&world.organisation, &other.endpoint).await.unwrap().remove(0).id;
+    assert!(matches!(page(2, Some(&foreign)).await, Err(StoreError::InvalidCursor)));
+}
+
 async fn another_organisation_touches_nothing(world: World) {
     let store = &world.store;
     let receiver = world.receiver(START).await;
-    let key = store.list_webhook_keys(&world.organisation, &receiver.endpoint).await.unwrap().unwrap().remove(0);
+    let key = world.keys(&world.organisation, &receiver.endpoint).await.unwrap().remove(0);
     let other = new_organisation(store).await;
     let endpoint = &receiver.endpoint;
     assert!(store.endpoint(&other, endpoint).await.unwrap().is_none());
@@ -119,7 +169,7 @@ async fn another_organisation_touches_nothing(world: World) {
     assert!(!store.delete_endpoint(&other, endpoint, START).await.unwrap());
     assert!(store.signing_secrets(&other, endpoint, START).await.unwrap().is_none());
     assert!(!store.rotate_signing_secret(&other, endpoint, vec![1], START).await.unwrap());
-    assert!(store.list_webhook_keys(&other, endpoint).await.unwrap().is_none());
+    assert!(world.keys(&other, endpoint).await.is_none());
     assert!(store.set_webhook_key_active(&other, &key.id, false, START).await.unwrap().is_none());
     let theirs = NewWebhookKey {
         id: EncryptionKeyId::generate(START, &mut rand::rng()),
@@ -129,7 +179,7 @@ async fn another_organisation_touches_nothing(world: World) {
         jwk: key.jwk,
     };
     assert!(store.add_webhook_key(theirs, START).await.unwrap().is_none());
-    assert!(store.list_webhook_keys(&world.organisation, endpoint).await.unwrap().unwrap()[0].active);
+    assert!(world.keys(&world.organisation, endpoint).await.unwrap()[0].active);
 }
 
 async fn disabling_an_endpoint_ends_its_pending_deliveries(world: World) {

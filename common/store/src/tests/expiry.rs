@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use proofmill_contract::limits::{HANDOFF_LIFE, SESSION_LIFE};
-use proofmill_contract::{AttemptStatus, ContractVersion, SessionStatus};
+use proofmill_contract::{AttemptStatus, ContractVersion, Phase, SessionStatus};
 
 use super::harness::{MISMATCH, START, World, on_both, submission, verdict};
-use crate::{PageRequest, SessionFilter, SettleResult, SubmitResult};
+use crate::{PageRequest, SessionFilter, SettleResult, StoreError, SubmitResult};
 
 on_both!(
     a_session_past_its_time_is_expired_on_first_sight_with_one_event,
@@ -15,7 +15,63 @@ on_both!(
     the_sweep_expires_up_to_its_limit_and_cancels_what_was_open,
     a_filtered_list_sees_sessions_as_they_now_are,
     an_attempt_never_submitted_is_cancelled_and_nobody_is_charged,
+    a_handoff_that_is_over_is_cancelled_at_first_sight,
+    a_sessions_attempts_come_in_pages_newest_first,
 );
+
+async fn a_handoff_that_is_over_is_cancelled_at_first_sight(world: World) {
+    let over = START.plus(HANDOFF_LIFE);
+    let just_before = over.minus(Duration::from_micros(1));
+    let later = over.plus(Duration::from_secs(9));
+    let standing = |found: crate::Attempt| (found.status, found.completed_at);
+    let cancelled = (AttemptStatus::Cancelled, Some(over));
+    for first_sight in 0..3 {
+        let session = world.session(ContractVersion::V2, START).await.id;
+        let attempt = world.attempt(&session, START).await.id;
+        let one = async |now| world.store.attempt(None, &attempt, now).await.unwrap().unwrap().attempt;
+        assert_eq!(one(just_before).await.status, AttemptStatus::InProgress);
+        let seen = match first_sight {
+            0 => one(over).await,
+            1 => world.store.list_attempts(&session, PageRequest::default(), over).await.unwrap().items.remove(0),
+            _ => world.store.attempts_of(std::slice::from_ref(&session), over).await.unwrap().remove(0),
+        };
+        assert_eq!(standing(seen), cancelled);
+        assert_eq!(standing(one(later).await), cancelled, "once, when it was seen");
+        assert_eq!(world.reload(&session, later).await.counters, Default::default());
+    }
+    assert_eq!(world.store.cancel_stale_handoffs(later, 10).await.unwrap(), 0, "nothing is left to the sweep");
+
+    // Evidence that was accepted in time is waited for.
+    let session = world.session(ContractVersion::V2, START).await.id;
+    let submitted = world.submitted(&session, START).await;
+    assert_eq!(world.store.attempt(None, &submitted, later).await.unwrap().unwrap().attempt.phase, Phase::Queued);
+}
+
+async fn a_sessions_attempts_come_in_pages_newest_first(world: World) {
+    let session = world.session(ContractVersion::V2, START).await.id;
+    let mut made = Vec::new();
+    let mut now = START;
+    for _ in 0..3 {
+        made.insert(0, world.attempt(&session, now).await.id.to_string());
+        now = now.plus(HANDOFF_LIFE);
+    }
+    let page = async |limit, after: Option<&str>| {
+        let page = PageRequest { limit, starting_after: after.map(str::to_owned) };
+        world.store.list_attempts(&session, page, now).await
+    };
+    let ids = |page: crate::Page<crate::Attempt>| page.items.iter().map(|one| one.id.to_string()).collect::<Vec<_>>();
+    let first = page(2, None).await.unwrap();
+    assert_eq!((first.has_more, first.next_cursor.as_deref()), (true, Some(made[1].as_str())));
+    assert!(first.items.iter().all(|attempt| attempt.status == AttemptStatus::Cancelled));
+    assert_eq!(ids(first), made[..2]);
+    let last = page(2, Some(&made[1])).await.unwrap();
+    assert_eq!((last.has_more, last.next_cursor.clone()), (false, None));
+    assert_eq!(ids(last), made[2..]);
+    // Another session's attempt is no place in this list.
+    let other = world.session(ContractVersion::V2, START).await.id;
+    let foreign = world.attempt(&other, START).await.id;
+    assert!(matches!(page(2, Some(foreign.as_str())).await, Err(StoreError::InvalidCursor)));
+}
 
 async fn a_session_past_its_time_is_expired_on_first_sight_with_one_event(world: World) {
     let receiver = world.receiver(START).await;

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use crate::{
     Attempt, Event, EventFilter, Lease, LeasedAttempt, NewAttempt, NewEndpoint, NewOrganisation, NewSession,
     NewWebhookKey, OpenAttempt, PageRequest, Session, SettleResult, Store, StoreConfig, Submission, SubmitResult,
-    Verdict,
+    Verdict, WebhookKey,
 };
 
 /// Turns `async fn name(world: World)` into one test per database.
@@ -168,6 +168,17 @@ impl World {
         self.store.session(Some(&self.organisation), session, now).await.unwrap().unwrap()
     }
 
+    /// A session's attempts as they are stored, oldest first.
+    pub async fn attempts(&self, session: &SessionId) -> Vec<Attempt> {
+        self.store.attempts_of(std::slice::from_ref(session), START).await.unwrap()
+    }
+
+    /// An endpoint's keys, newest first.
+    pub async fn keys(&self, organisation: &OrganisationId, endpoint: &EndpointId) -> Option<Vec<WebhookKey>> {
+        let keys = self.store.list_webhook_keys(organisation, endpoint, PageRequest::default()).await.unwrap();
+        keys.map(|keys| keys.items)
+    }
+
     pub async fn receiver(&self, now: Timestamp) -> Receiver {
         let endpoint = self.endpoint(EventType::ALL.to_vec(), 72, now).await;
         let key = self.key(&endpoint, now).await;
@@ -277,6 +288,7 @@ pub(super) fn submission(bytes: u8) -> Submission {
         selected_field_keys: vec!["family_name".into(), "kayle_document_id".into()],
         lane: Lane::Interactive,
         chip_evidence_kept_used: false,
+        left_to_caller: Duration::ZERO,
     }
 }
 

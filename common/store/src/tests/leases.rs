@@ -5,7 +5,7 @@ use std::time::Duration;
 use proofmill_contract::{AttemptId, AttemptStatus, ContractVersion, Outcome, Phase, SessionStatus};
 
 use super::harness::{LEASE, MISMATCH, START, World, on_both, verdict};
-use crate::{Lease, SettleResult};
+use crate::{Lease, LostEvidence, SettleResult};
 
 on_both!(
     an_attempt_has_one_holder_until_the_lease_ends,
@@ -14,7 +14,46 @@ on_both!(
     a_released_attempt_is_free_at_once,
     an_attempt_without_evidence_or_with_a_verdict_gives_no_lease,
     a_quarantined_attempt_is_set_aside_uncharged_and_can_come_back,
+    an_attempt_whose_evidence_is_gone_ends_and_its_holder_goes_on,
 );
+
+async fn an_attempt_whose_evidence_is_gone_ends_and_its_holder_goes_on(world: World) {
+    let session = world.session(ContractVersion::V2, START).await.id;
+    let leased = world.leased(&session, START).await;
+    let id = leased.attempt.id.clone();
+    let give_up = |token: &str, lost| {
+        let (id, token, store) = (id.clone(), token.to_owned(), world.store.clone());
+        async move { store.give_up(&id, &token, lost, "evidence object is missing", START).await.unwrap() }
+    };
+    assert_eq!(give_up("another's", LostEvidence::OfAttempt).await, None);
+    let discarded = give_up(&leased.token, LostEvidence::OfAttempt).await;
+    assert_eq!(discarded, Some(vec![leased.sealed.object.clone()]));
+    assert_eq!(give_up(&leased.token, LostEvidence::OfAttempt).await, None);
+
+    let found = world.store.attempt(None, &id, START).await.unwrap().unwrap();
+    assert_eq!((found.attempt.status, found.attempt.completed_at), (AttemptStatus::Cancelled, Some(START)));
+    assert_eq!((found.session.status, found.session.counters), (SessionStatus::InProgress, Default::default()));
+    assert!(matches!(world.store.acquire_lease(&id, LEASE, START).await.unwrap(), Lease::Settled));
+    let late = world.settle_one(verdict(&leased, MISMATCH), START).await;
+    assert_eq!(late, SettleResult::SessionEnded, "what was ended takes no verdict");
+
+    // For the operator it is noted, but there is nothing to send back.
+    let noted = world.store.list_given_up(10).await.unwrap();
+    assert_eq!(noted.len(), 1);
+    assert_eq!((noted[0].attempt_id.clone(), noted[0].reason.as_str()), (id.clone(), "evidence object is missing"));
+    assert!(world.store.list_quarantined(10).await.unwrap().is_empty());
+    assert_eq!(world.store.backlog(START).await.unwrap().quarantined, 0);
+    assert!(!world.store.requeue_quarantined(&id, START).await.unwrap());
+
+    // A poison attempt whose session was cancelled is not among them.
+    let other = world.session(ContractVersion::V2, START).await.id;
+    let poison = world.leased(&other, START).await;
+    assert!(world.store.quarantine(&poison.attempt.id, &poison.token, "panicked", START).await.unwrap());
+    world.store.cancel_session(None, &other, START.plus(LEASE)).await.unwrap();
+    assert_eq!(world.store.list_given_up(10).await.unwrap().len(), 1);
+
+    world.leased(&session, START).await;
+}
 
 async fn an_attempt_has_one_holder_until_the_lease_ends(world: World) {
     let session = world.session(ContractVersion::V2, START).await.id;

@@ -206,7 +206,7 @@ impl<'a> Run<'a> {
         let events = format!("SELECT event_type AS text FROM events WHERE session_id = '{id}' ORDER BY id");
         assert_eq!(store.texts(&events).await.unwrap(), self.events, "{place}");
         let mut attempts: Vec<AttemptStatus> =
-            store.list_attempts(id).await.unwrap().into_iter().map(|attempt| attempt.status).collect();
+            self.world.attempts(id).await.into_iter().map(|attempt| attempt.status).collect();
         if self.life.attempt.is_some() {
             assert_eq!(attempts.pop(), Some(AttemptStatus::InProgress), "{place}");
         }

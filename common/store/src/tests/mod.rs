@@ -8,8 +8,11 @@ mod deliveries;
 mod endpoints;
 mod expiry;
 mod fairness;
+#[cfg(unix)]
+mod file;
 mod id_keys;
 mod idempotency;
+mod interleaving;
 mod kept_evidence;
 mod leases;
 mod life;

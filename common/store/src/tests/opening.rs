@@ -36,7 +36,7 @@ async fn an_open_attempt_is_returned_again_until_it_is_submitted_or_its_handoff_
 
     world.store.submit_evidence(&second.id, submission(1), later).await.unwrap();
     assert!(matches!(open(later).await.unwrap(), OpenAttempt::InProgress));
-    let attempts = world.store.list_attempts(&session).await.unwrap();
+    let attempts = world.attempts(&session).await;
     assert_eq!(attempts.iter().map(|attempt| &attempt.id).collect::<Vec<_>>(), [&first.id, &second.id]);
 }
 
@@ -137,8 +137,8 @@ async fn many_attempts_open_in_one_transaction_each_as_it_would_alone(world: Wor
     assert_eq!(attempt(6).handoff_expires_at, later.plus(HANDOFF_LIFE / 2), "no later than its session");
     assert!(matches!(results[7].outcome, OpenAttempt::NotFound) && results[7].session.is_none());
     assert_eq!(attempt(8).id, attempt(0).id);
-    assert_eq!(world.store.list_attempts(&foreign).await.unwrap().len(), 0);
-    let stored = world.store.list_attempts(&fresh).await.unwrap();
+    assert_eq!(world.attempts(&foreign).await.len(), 0);
+    let stored = world.attempts(&fresh).await;
     assert_eq!(stored.iter().map(|one| &one.id).collect::<Vec<_>>(), [&attempt(0).id]);
 }
 

@@ -24,7 +24,7 @@ async fn accepted_evidence_waits_in_the_outbox_until_its_publication_is_confirme
     let session = world.session(ContractVersion::V2, START).await.id;
     world.attempt(&session, START).await;
     assert!(store.outbox_due(10, CLAIM, START).await.unwrap().is_empty(), "nothing to publish without evidence");
-    let attempt = store.list_attempts(&session).await.unwrap().remove(0).id;
+    let attempt = world.attempts(&session).await.remove(0).id;
     store.submit_evidence(&attempt, submission(1), START).await.unwrap();
 
     let later = START.plus(Duration::from_secs(7));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use proofmill_contract::{ApiKeyId, ContractVersion, EndpointId, SessionStatus};
+use proofmill_contract::{ApiKeyId, ContractVersion, EndpointId, SessionStatus, Timestamp};
 
 use super::harness::{START, World, new_organisation, new_session, on_both, on_postgres};
 use crate::{
@@ -70,6 +70,13 @@ async fn pages_are_newest_first_stable_and_refuse_unknown_cursors(world: World) 
     world.store.cancel_session(None, &ids[1], now).await.unwrap();
     let cancelled = SessionFilter { status: Some(SessionStatus::Cancelled), ..Default::default() };
     assert_eq!(list(cancelled, 100, None).await.unwrap().items[0].id, ids[1]);
+
+    // Times are shown in whole milliseconds: what shows one moment is within it.
+    let between = START.plus(Duration::from_micros(20_000_456));
+    let latest = world.session(ContractVersion::V2, between).await;
+    let shown = Some(Timestamp::from_millis(between.as_millis()));
+    let moment = SessionFilter { created_from: shown, created_to: shown, ..Default::default() };
+    assert_eq!(list(moment, 100, None).await.unwrap().items.iter().map(|s| &s.id).collect::<Vec<_>>(), [&latest.id]);
 
     let other = new_organisation(&world.store).await;
     let page = PageRequest { limit: 10, starting_after: Some(ids[0].to_string()) };

@@ -1,5 +1,6 @@
 //! Verdicts: what they do to attempt and session, what goes out, and what is not kept.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use proofmill_contract::limits::SESSION_LIFE;
@@ -7,7 +8,7 @@ use proofmill_contract::{AttemptStatus, ContractVersion, Counters, FailureCode, 
 use serde_json::json;
 
 use super::harness::{CLONED, FORGED, MISMATCH, START, World, on_both, sealed, verdict};
-use crate::{CancelResult, Lease, SettleResult};
+use crate::{CancelResult, Lease, LostEvidence, SettleResult};
 
 on_both!(
     contract_2_success_goes_out_encrypted_and_leaves_no_plaintext_behind,
@@ -20,6 +21,9 @@ on_both!(
     one_refused_verdict_does_not_harm_its_neighbours,
     an_unreadable_row_does_not_harm_its_neighbours,
     a_verdict_written_twice_is_written_once,
+    a_transaction_writes_as_many_verdicts_as_its_payloads_allow_and_one_at_least,
+    large_payloads_are_written_a_few_at_a_time_and_arrive_whole,
+    kept_chip_evidence_that_is_gone_is_not_promised_again,
     an_accepted_verdict_without_claims_is_refused,
     chip_evidence_is_kept_only_while_selfies_may_follow,
 );
@@ -140,7 +144,7 @@ async fn contract_1_reports_every_rejection_and_ends_with_the_third(world: World
     let after = world.reload(&session, START).await;
     assert_eq!((after.status, after.counters), (SessionStatus::Completed, counters(1, 1, 3)));
 
-    let attempts = world.store.list_attempts(&session).await.unwrap();
+    let attempts = world.attempts(&session).await;
     let mut received = world.received(&receiver, START.plus(Duration::from_secs(9))).await;
     received.sort_by_key(|event| event["metadata"]["verification_attempt_id"].to_string());
     let codes: Vec<_> = received.iter().map(|event| event["data"]["failure_code"].as_str().unwrap()).collect();
@@ -250,6 +254,78 @@ async fn an_unreadable_row_does_not_harm_its_neighbours(world: World) {
         assert!(matches!(&results[neighbour], SettleResult::Settled { .. }));
         assert_eq!(world.event_types(&leased[neighbour].session.id).await, ["verification.session.succeeded"]);
     }
+}
+
+/// A verdict with a claim of so many bytes.
+fn heavy(leased: &crate::LeasedAttempt, bytes: usize) -> Arc<crate::Verdict> {
+    let mut verdict = verdict(leased, Outcome::Accepted);
+    verdict.claims = Some(json!({ "family_name": "ERIKSSON", "document_photo": "x".repeat(bytes) }));
+    Arc::new(verdict)
+}
+
+async fn a_transaction_writes_as_many_verdicts_as_its_payloads_allow_and_one_at_least(world: World) {
+    for _ in 0..3 {
+        world.receiver(START).await;
+    }
+    let mut verdicts = Vec::new();
+    for _ in 0..5 {
+        let session = world.session(ContractVersion::V2, START).await.id;
+        verdicts.push(heavy(&world.leased(&session, START).await, 100_000));
+    }
+    let settled = |results: Vec<SettleResult>| {
+        results.iter().filter(|result| matches!(result, SettleResult::Settled { deliveries: 3, .. })).count()
+    };
+    // Three deliveries of a hundred thousand bytes each: two verdicts are more than half a million.
+    let first = world.store.settle_first(&verdicts, 800_000, START).await.unwrap();
+    assert_eq!((first.len(), settled(first)), (2, 2));
+    let second = world.store.settle_first(&verdicts[2..], 1, START).await.unwrap();
+    assert_eq!((second.len(), settled(second)), (1, 1), "one is written whatever it costs");
+    // Those that were written cost nothing any more, nor does one that is refused.
+    let again = world.store.settle_first(&verdicts, 1, START).await.unwrap();
+    assert_eq!(again.len(), 4);
+    assert!(again[..3].iter().all(|result| *result == SettleResult::AlreadySettled));
+    // And so it is when each has a savepoint of its own.
+    let last = heavy(&world.leased(&world.session(ContractVersion::V2, START).await.id, START).await, 100_000);
+    let odd = format!("UPDATE attempts SET selected_field_keys = 'no json' WHERE id = '{}'", last.attempt_id);
+    world.store.execute(&odd).await.unwrap();
+    let rest = world.store.settle_first(&[last, verdicts[4].clone()], 1, START).await.unwrap();
+    assert_eq!(rest.len(), 2);
+    assert!(matches!((&rest[0], &rest[1]), (SettleResult::Conflict(_), SettleResult::Settled { .. })), "{rest:?}");
+}
+
+async fn large_payloads_are_written_a_few_at_a_time_and_arrive_whole(world: World) {
+    let receivers = [world.receiver(START).await, world.receiver(START).await, world.receiver(START).await];
+    let session = world.session(ContractVersion::V2, START).await.id;
+    let leased = world.leased(&session, START).await;
+    // Each payload is more than half of what a statement takes.
+    let bytes = crate::limits::STATEMENT_BYTES / 2;
+    let settled = world.store.settle_first(&[heavy(&leased, bytes)], 1, START).await.unwrap().remove(0);
+    assert!(matches!(settled, SettleResult::Settled { deliveries: 3, .. }));
+    let due = world.store.claim_due_deliveries(10, 10, super::harness::LEASE, START).await.unwrap();
+    assert_eq!(due.len(), 3);
+    for due in due {
+        let receiver = receivers.iter().find(|receiver| receiver.endpoint == due.endpoint_id).unwrap();
+        let plain: serde_json::Value = serde_json::from_slice(&receiver.key.decrypt(&due.payload).unwrap()).unwrap();
+        assert_eq!(plain["data"]["claims"]["document_photo"].as_str().unwrap().len(), bytes);
+    }
+}
+
+async fn kept_chip_evidence_that_is_gone_is_not_promised_again(world: World) {
+    let session = world.session(ContractVersion::V2, START).await.id;
+    let leased = world.leased(&session, START).await;
+    let mut failed = verdict(&leased, MISMATCH);
+    let kept = sealed("kept");
+    failed.kept_chip_evidence = Some(kept.clone());
+    world.settle_one(failed, START).await;
+    assert!(world.reload(&session, START).await.chip_evidence_kept);
+
+    let selfies = world.leased(&session, START).await;
+    let (id, token) = (&selfies.attempt.id, &selfies.token);
+    let discarded =
+        world.store.give_up(id, token, LostEvidence::KeptOfSession, "kept is missing", START).await.unwrap().unwrap();
+    assert_eq!(discarded, [selfies.sealed.object.clone(), kept.object]);
+    let after = world.reload(&session, START).await;
+    assert_eq!((after.chip_evidence_kept, after.counters), (false, counters(0, 1, 1)));
 }
 
 async fn a_verdict_written_twice_is_written_once(world: World) {

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use proofmill_contract::Clock as _;
 use proofmill_contract::ids::signing_secret;
 use proofmill_contract::limits::DELIVERY_DELAYS;
-use proofmill_store::DeliveryStatus;
+use proofmill_store::{DeliveryStatus, EndpointUpdate, MAX_SIGNING_SECRETS};
 use proofmill_webhooks::{SenderConfig, Timeouts};
 use serde_json::{Value, json};
 
@@ -119,11 +119,11 @@ async fn every_rotated_secret_signs_for_its_day_and_the_newest_comes_first() {
     check(&sent(3).await, &secrets[..2]);
     world.clock.advance(HOUR);
     check(&sent(4).await, &secrets[..1]);
-    // Five sign at most, however often it is rotated.
-    for _ in 0..7 {
+    // As many as may sign at once do, each for its day.
+    for _ in 1..MAX_SIGNING_SECRETS {
         rotate(&mut secrets).await;
     }
-    check(&sent(5).await, &secrets[..5]);
+    check(&sent(5).await, &secrets[..MAX_SIGNING_SECRETS]);
     running.stop().await;
 }
 
@@ -176,7 +176,7 @@ async fn a_receiver_that_is_busy_says_when_and_one_that_is_gone_is_left_alone() 
     running.stop().await;
 }
 
-/// The room of the sender is eight; the endpoint that hangs has forty waiting, and may hold four.
+/// The endpoint that hangs has forty waiting, and may hold four.
 #[tokio::test]
 async fn an_endpoint_that_hangs_holds_its_own_cap_and_nobody_elses() {
     let (world, receiver) = (World::new().await, Receiver::start().await);
@@ -186,7 +186,7 @@ async fn an_endpoint_that_hangs_holds_its_own_cap_and_nobody_elses() {
     for _ in 0..40 {
         world.event(&[&hanging, &well]).await;
     }
-    let config = SenderConfig { in_flight: 8, reserved: 2, per_endpoint: 4, ..SenderConfig::default() };
+    let config = SenderConfig { in_flight: 32, reserved: 8, per_endpoint: 4, ..SenderConfig::default() };
     let running = world.start(config, Timeouts { connect: HOUR, total: HOUR });
     until("four that hang", async || (receiver.requests("/hang").len() == 4).then_some(())).await;
     world.until_all(&well, "the others delivered", delivered).await;
@@ -197,7 +197,7 @@ async fn an_endpoint_that_hangs_holds_its_own_cap_and_nobody_elses() {
     running.abandon();
 }
 
-/// The room of the sender is sixteen, of which an organisation may have eight; ten endpoints of it hang, with forty waiting.
+/// The room of the sender is sixty-four, of which an organisation may have eight; ten endpoints of it hang, with forty waiting.
 #[tokio::test]
 async fn many_endpoints_that_hang_hold_their_organisations_share_and_what_is_quick_goes_on() {
     let (world, receiver) = (World::new().await, Receiver::start().await);
@@ -210,7 +210,7 @@ async fn many_endpoints_that_hang_hold_their_organisations_share_and_what_is_qui
     for _ in 0..4 {
         world.event(&all).await;
     }
-    let config = SenderConfig { in_flight: 16, reserved: 4, per_organisation: 8, ..SenderConfig::default() };
+    let config = SenderConfig { in_flight: 64, reserved: 16, per_organisation: 8, ..SenderConfig::default() };
     let running = world.start(config, Timeouts { connect: HOUR, total: HOUR });
     until("its share", async || (receiver.requests("/hang").len() == 8).then_some(())).await;
     let other = world.another_organisation().await;
@@ -260,9 +260,64 @@ async fn an_open_breaker_holds_deliveries_back_costs_them_no_try_and_closes_when
     running.stop().await;
 }
 
-/// A breaker that stays open for longer than the schedule takes ends what it holds back.
+/// An outage that is longer than the whole schedule: an open breaker has let few tries through, and none is used up by it.
 #[tokio::test]
-async fn what_an_open_breaker_holds_back_ends_with_its_schedule() {
+async fn what_an_open_breaker_held_back_goes_out_after_an_outage_longer_than_the_schedule() {
+    let (world, sick, receiver) = broken().await;
+    world.event(&[&sick]).await;
+    world.clock.advance(HOUR * 34);
+    assert_eq!(world.store.give_up_deliveries(world.clock.now(), 100).await.unwrap(), 0);
+    receiver.answer("/sick", OK);
+    let running = world.start(SenderConfig::default(), Timeouts::default());
+    assert_eq!(world.until_all(&sick, "delivered", delivered).await.len(), 11);
+    running.stop().await;
+}
+
+/// An outage that is longer than the payloads live ends what it holds back, but nothing that was never tried.
+#[tokio::test]
+async fn what_an_open_breaker_holds_back_ends_with_its_payloads_life_and_after_a_try() {
+    let (world, sick, receiver) = broken().await;
+    world.event(&[&sick]).await;
+    let give_up = async |after| {
+        let now = world.clock.now().plus(after);
+        world.store.give_up_deliveries(now, 100).await.unwrap()
+    };
+    // The longest schedule and the endpoint's 72 h.
+    assert_eq!(give_up(HOUR * 105).await, 0);
+    assert_eq!(give_up(HOUR * 106).await, 10);
+    world.clock.advance(HOUR * 106);
+    let running = world.start(SenderConfig::default(), Timeouts::default());
+    world.until_all(&sick, "a try of each", |d| d.tries == 1 && d.status != DeliveryStatus::Sending).await;
+    running.stop().await;
+    assert_eq!(receiver.requests("/sick").len(), 11);
+    assert_eq!(give_up(HOUR).await, 1);
+    let ended = world.deliveries(&sick).await;
+    let why = |d: &proofmill_store::Delivery| (d.reason.clone().unwrap(), d.last_error.clone().unwrap());
+    assert!(ended.iter().all(|d| why(d) == ("schedule_exhausted".into(), "breaker_open".into())));
+    assert!(ended.iter().all(|d| d.status == DeliveryStatus::Failed && d.payload_available));
+}
+
+/// The owner has moved the endpoint while its former URL was about to say that it is gone.
+#[tokio::test]
+async fn a_late_410_of_a_former_url_leaves_the_endpoint_alone() {
+    let (world, receiver) = (World::new().await, Receiver::start().await);
+    receiver.answer("/former", HANG);
+    let endpoint = world.endpoint(&receiver.url("/former")).await;
+    world.event(&[&endpoint]).await;
+    let running = world.start(SenderConfig::default(), Timeouts { connect: HOUR, total: HOUR });
+    until("it is under way", async || (receiver.requests("/former").len() == 1).then_some(())).await;
+    let moved = EndpointUpdate { url: Some(receiver.url("/now")), ..Default::default() };
+    let now = world.clock.now();
+    world.store.update_endpoint(&world.organisation, &endpoint.id, moved, now).await.unwrap().unwrap();
+    receiver.release("/former", GONE);
+    world.until_all(&endpoint, "delivered there", delivered).await;
+    running.stop().await;
+    assert_eq!(receiver.requests("/now").len(), 1);
+    assert!(world.store.endpoint(&world.organisation, &endpoint.id).await.unwrap().unwrap().enabled);
+}
+
+/// An endpoint whose breaker is open after ten tries of ten deliveries.
+async fn broken() -> (World, Endpoint, Receiver) {
     let (world, receiver) = (World::new().await, Receiver::start().await);
     receiver.answer("/sick", ERROR);
     let sick = world.endpoint(&receiver.url("/sick")).await;
@@ -275,17 +330,7 @@ async fn what_an_open_breaker_holds_back_ends_with_its_schedule() {
     })
     .await;
     running.stop().await;
-    world.event(&[&sick]).await;
-    let give_up = async |after| {
-        let now = world.clock.now().plus(after);
-        world.store.give_up_deliveries(now, 100).await.unwrap()
-    };
-    assert_eq!(give_up(HOUR * 33).await, 0);
-    assert_eq!(give_up(HOUR * 34).await, 11);
-    let ended = world.deliveries(&sick).await;
-    let why = |d: &proofmill_store::Delivery| (d.reason.clone().unwrap(), d.last_error.clone().unwrap());
-    assert!(ended.iter().all(|d| why(d) == ("schedule_exhausted".into(), "breaker_open".into())));
-    assert!(ended.iter().all(|d| d.status == DeliveryStatus::Failed && d.payload_available));
+    (world, sick, receiver)
 }
 
 /// Sends something to an endpoint that is well and waits for it: the sender has looked at everything that was due since.

@@ -197,13 +197,30 @@ pub struct Receiver {
 struct Shared {
     answers: Mutex<HashMap<String, &'static str>>,
     requests: Mutex<Vec<Request>>,
+    release: tokio::sync::Notify,
+}
+
+impl Shared {
+    fn answer_to(&self, path: &str) -> &'static str {
+        self.answers.lock().unwrap().get(path).copied().unwrap_or(OK)
+    }
+
+    async fn released(&self, path: &str) -> &'static str {
+        loop {
+            let released = self.release.notified();
+            match self.answer_to(path) {
+                HANG => released.await,
+                answer => return answer,
+            }
+        }
+    }
 }
 
 pub const OK: &str = "HTTP/1.1 204 No Content\r\n\r\n";
 pub const ERROR: &str = "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n";
 pub const GONE: &str = "HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n";
 pub const BUSY: &str = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1000\r\nContent-Length: 0\r\n\r\n";
-/// Nothing is ever answered.
+/// Nothing is answered, unless it is released.
 pub const HANG: &str = "";
 
 impl Receiver {
@@ -229,6 +246,12 @@ impl Receiver {
         self.shared.answers.lock().unwrap().insert(path.to_owned(), with);
     }
 
+    /// Answers what hangs.
+    pub fn release(&self, path: &str, with: &'static str) {
+        self.answer(path, with);
+        self.shared.release.notify_waiters();
+    }
+
     pub fn requests(&self, path: &str) -> Vec<Request> {
         let to = format!("POST {path} HTTP/1.1");
         self.shared.requests.lock().unwrap().iter().filter(|request| request.line == to).cloned().collect()
@@ -239,10 +262,8 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
     while let Some(request) = read(&mut stream).await {
         let path = request.line.split(' ').nth(1).unwrap_or_default().to_owned();
         shared.requests.lock().unwrap().push(request);
-        let answer = shared.answers.lock().unwrap().get(&path).copied().unwrap_or(OK);
-        if answer == HANG {
-            std::future::pending::<()>().await;
-        }
+        let answer = shared.answer_to(&path);
+        let answer = if answer == HANG { shared.released(&path).await } else { answer };
         if stream.write_all(answer.as_bytes()).await.is_err() {
             return;
         }
