@@ -498,7 +498,10 @@ mod tests {
         let decision = faces(checks, &FaceVerdict::PortraitUnusable(FaceReason::NoFace), "pack@1");
         assert_eq!(decision.outcome, Outcome::Rejected(Code::DocumentDataInvalid));
         assert_eq!(decision.checks.reason.as_deref(), Some("portrait_no_face"));
-        assert_eq!((decision.checks.document_data, decision.checks.active_authentication), (Gate::Failed, Gate::NotRun));
+        assert_eq!(
+            (decision.checks.document_data, decision.checks.active_authentication),
+            (Gate::Failed, Gate::NotRun)
+        );
     }
 
     #[test]

@@ -170,7 +170,8 @@ enum Examined {
     Faces { encoded: Encoded, case: Box<FaceCase> },
 }
 
-/// What the faces are to decide.
+/// What the faces are to decide. One of them at a time, boxed where it travels.
+#[expect(clippy::large_enum_variant)]
 enum FaceCase {
     /// Whether the portrait is one: if it is, this was decided by a gate that stands behind it.
     Portrait(Decision),
@@ -257,7 +258,9 @@ fn prepare(
     let started = Instant::now();
     let selfies: Vec<&[u8]> = if alone { Vec::new() } else { encoded.evidence.selfies().collect() };
     let prepared = match face.prepare(&encoded.portrait, &selfies) {
-        Err(failure @ FaceFailure::Selfie(_)) => face.prepare(&encoded.portrait, &[]).map(|pictures| (pictures, Err(failure))),
+        Err(failure @ FaceFailure::Selfie(_)) => {
+            face.prepare(&encoded.portrait, &[]).map(|pictures| (pictures, Err(failure)))
+        }
         prepared => prepared.map(|pictures| (pictures, Ok(()))),
     };
     observe(metrics, "decode", started);

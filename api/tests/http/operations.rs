@@ -45,7 +45,10 @@ async fn liveness_names_a_part_that_only_a_restart_mends() {
     let hangs = || std::future::ready(Err("cuda:0 has been on one batch for 301 s".to_owned()));
     let ops = ops(&world).live("store", || std::future::ready(Ok(()))).live("face", hangs);
     let (status, body) = ask(ops.clone(), "/livez").await;
-    assert_eq!((status, body.as_str()), (StatusCode::SERVICE_UNAVAILABLE, "face: cuda:0 has been on one batch for 301 s\n"));
+    assert_eq!(
+        (status, body.as_str()),
+        (StatusCode::SERVICE_UNAVAILABLE, "face: cuda:0 has been on one batch for 301 s\n")
+    );
     let (status, _) = ask(ops, "/readyz").await;
     assert_eq!(status, StatusCode::OK, "it is not a matter of readiness");
 }

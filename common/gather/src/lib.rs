@@ -111,6 +111,7 @@ impl<T, R> Drop for Guide<T, R> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use std::sync::mpsc;
 

@@ -87,10 +87,10 @@ fn create_together(group: &[New]) -> Vec<io::Result<()>> {
         {
             let synced = folders.entry(folder).or_insert_with(|| sync_folder(folder));
             // An error belongs to one call; each of those it concerns gets its like.
-            *result = synced.as_ref().map(|()| ()).map_err(|error| {
+            if let Err(error) = synced {
                 new.remove();
-                io::Error::new(error.kind(), error.to_string())
-            });
+                *result = Err(io::Error::new(error.kind(), error.to_string()));
+            }
         }
     }
     results

@@ -15,8 +15,8 @@ mod sweep;
 
 pub(crate) use attempt::Offer;
 pub use attempt::{
-    Attempt, AttemptWithSession, BindTerminal, Lease, LeasedAttempt, LostEvidence, NewAttempt, OpenAttempt, Opening, OutboxItem,
-    QuarantinedAttempt, Submission, SubmitResult,
+    Attempt, AttemptWithSession, BindTerminal, Lease, LeasedAttempt, LostEvidence, NewAttempt, OpenAttempt, Opening,
+    OutboxItem, QuarantinedAttempt, Submission, SubmitResult,
 };
 pub use delivery::{
     ClaimRequest, Claimed, Delivery, DeliveryFilter, DeliveryOutcome, DeliveryStatus, DueDelivery, Pace, ReplayResult,

@@ -11,7 +11,9 @@ pub(crate) use attempt::{AttemptEnd, AttemptRow, attempt_end};
 pub(crate) use organisation::{ApiKeyRow, OrganisationRow};
 pub(crate) use reader_key::ReaderKeyRow;
 pub(crate) use session::SessionRow;
-pub(crate) use webhook::{DeliveryRow, EndpointRow, EventRow, IdempotencyRow, ListedDelivery, SecretRow, WebhookKeyRow, hours};
+pub(crate) use webhook::{
+    DeliveryRow, EndpointRow, EventRow, IdempotencyRow, ListedDelivery, SecretRow, WebhookKeyRow, hours,
+};
 
 use std::str::FromStr;
 
