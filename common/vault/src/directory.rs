@@ -29,12 +29,16 @@ const FOLDERS: u64 = 256;
 /// Writes files. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Directory {
+    /// It was there at the start. One that has gone since is not mounted any more: what was written in its place would be
+    /// hidden by it when it comes back.
+    root: Arc<Path>,
     // One group at a time: while it is waited for, the next one grows.
     writes: Gathered<New, io::Result<()>>,
 }
 
 /// A file to be.
 struct New {
+    root: Arc<Path>,
     path: PathBuf,
     bytes: Vec<u8>,
 }
@@ -47,13 +51,14 @@ impl New {
 }
 
 impl Directory {
-    pub(crate) fn new() -> Self {
-        Self { writes: Gathered::new(GROUP, 1) }
+    pub(crate) fn new(root: &Path) -> Self {
+        Self { root: root.into(), writes: Gathered::new(GROUP, 1) }
     }
 
-    /// Creates a file, which must not be there, and the folders above it. Once this returns it outlasts a power cut.
+    /// Creates a file, which must not be there, and the folders above it in the directory. Once this returns it outlasts a power cut.
     pub(crate) async fn create(&self, path: PathBuf, bytes: Vec<u8>) -> Result<(), VaultError> {
-        let written = self.writes.call(New { path, bytes }, |group| create_together(&group)).await;
+        let written =
+            self.writes.call(New { root: self.root.clone(), path, bytes }, |group| create_together(&group)).await;
         let written = written.unwrap_or_else(|unfinished| Err(io::Error::other(unfinished)));
         written.map_err(|error| VaultError::io("object store", error))
     }
@@ -101,7 +106,7 @@ fn begin(new: &New) -> io::Result<File> {
     let create = || OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new.path);
     let mut file = match create() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            create_folders(&new.path)?;
+            create_folders(&new.root, &new.path)?;
             create()?
         }
         file => file?,
@@ -113,9 +118,10 @@ fn begin(new: &New) -> io::Result<File> {
     Ok(file)
 }
 
-/// The folders above a file: for its owner alone, and there after a power cut.
-fn create_folders(path: &Path) -> io::Result<()> {
-    let missing: Vec<&Path> = path.ancestors().skip(1).take_while(|folder| !folder.exists()).collect();
+/// The folders above a file and below the root: for its owner alone, and there after a power cut.
+fn create_folders(root: &Path, path: &Path) -> io::Result<()> {
+    let absent = |folder: &&Path| *folder != root && !folder.exists();
+    let missing: Vec<&Path> = path.ancestors().skip(1).take_while(absent).collect();
     for folder in missing.into_iter().rev() {
         match DirBuilder::new().mode(0o700).create(folder) {
             // Another process was first.
@@ -138,7 +144,19 @@ mod tests {
     use super::*;
 
     fn new(folder: &Path, name: &str, bytes: &[u8]) -> New {
-        New { path: folder.join(name), bytes: bytes.to_vec() }
+        New { root: folder.into(), path: folder.join(name), bytes: bytes.to_vec() }
+    }
+
+    #[test]
+    fn a_directory_that_has_gone_is_not_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("vault");
+        std::fs::create_dir(&root).unwrap();
+        assert!(create_together(&[new(&root, "a/1", b"1")])[0].is_ok());
+        std::fs::rename(&root, folder.path().join("away")).unwrap();
+        let error = create_together(&[new(&root, "a/2", b"2")]).remove(0).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert!(!root.exists());
     }
 
     #[test]

@@ -84,8 +84,10 @@ impl Vault {
             .mode(0o700)
             .create(directory)
             .map_err(|error| VaultError::io("evidence directory", error))?;
-        let store = Arc::new(LocalFileSystem::new_with_prefix(directory).map_err(unavailable)?);
-        Ok(Self { directory: Some((store.clone(), Directory::new())), ..Self::new(store, epochs) })
+        // As the store names it, so that its paths begin with it.
+        let root = directory.canonicalize().map_err(|error| VaultError::io("evidence directory", error))?;
+        let store = Arc::new(LocalFileSystem::new_with_prefix(&root).map_err(unavailable)?);
+        Ok(Self { directory: Some((store.clone(), Directory::new(&root))), ..Self::new(store, epochs) })
     }
 
     /// In memory, for tests and offline jobs.

@@ -253,7 +253,11 @@ fn count(shared: &Shared, lease: &LeasedAttempt, outcome: Outcome) {
 async fn stopped(shared: &Shared, delivery: Delivery, lease: &LeasedAttempt, stop: Stop) {
     let id = &lease.attempt.id;
     let fault = match stop {
-        Stop::Unopenable(lost, reason) => return give_up(shared, delivery, lease, lost, &reason).await,
+        Stop::Unopenable(lost, reason) if lease.tries >= shared.config.max_leases => {
+            return give_up(shared, delivery, lease, lost, &reason).await;
+        }
+        // A folder that is not mounted and a key that is not there yet look like this, too: believed only after every lease.
+        Stop::Unopenable(_, reason) => Fault::System { part: "vault", error: reason },
         Stop::Fault(fault) => fault,
     };
     match &fault {

@@ -322,7 +322,10 @@ async fn evidence_that_is_gone_ends_its_attempt_uncharged_and_the_holder_goes_on
     assert_eq!(world.session_of(&session).await.counters.nfc_tries_used, 0);
     // The operator finds it noted; there is nothing to send back.
     let noted = world.store.list_given_up(10).await.unwrap();
-    assert_eq!(noted.iter().map(|one| (&one.attempt_id, one.tries)).collect::<Vec<_>>(), [(&attempt, 1)]);
+    assert_eq!(
+        noted.iter().map(|one| (&one.attempt_id, one.tries)).collect::<Vec<_>>(),
+        [(&attempt, world.config.max_leases)]
+    );
     assert!(world.store.list_quarantined(10).await.unwrap().is_empty());
 
     let again = world.open(&session).await;
