@@ -91,7 +91,7 @@ async fn leased(shared: &Shared, delivery: Delivery, lease: LeasedAttempt, entry
 /// Why an attempt was not settled.
 pub(super) enum Stop {
     Fault(Fault),
-    /// Evidence is gone or does not open: no retry can bring it back.
+    /// Evidence is gone or does not open. It may be out of sight only, so that it is believed after the last lease.
     Unopenable(LostEvidence, String),
 }
 
